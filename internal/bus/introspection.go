@@ -1,0 +1,235 @@
+// The introspection data: the truth about signatures. The server refuses
+// messages that do not fit it and a test holds its method tables against it.
+
+package bus
+
+const standardXML = `
+ <interface name="org.freedesktop.DBus.Introspectable">
+  <method name="Introspect"><arg name="xml" type="s" direction="out"/></method>
+ </interface>
+ <interface name="org.freedesktop.DBus.Peer">
+  <method name="Ping"/>
+  <method name="GetMachineId"><arg name="machine_uuid" type="s" direction="out"/></method>
+ </interface>
+ <interface name="org.freedesktop.DBus.Properties">
+  <method name="Get">
+   <arg name="interface" type="s" direction="in"/>
+   <arg name="property" type="s" direction="in"/>
+   <arg name="value" type="v" direction="out"/>
+  </method>
+  <method name="GetAll">
+   <arg name="interface" type="s" direction="in"/>
+   <arg name="properties" type="a{sv}" direction="out"/>
+  </method>
+  <method name="Set">
+   <arg name="interface" type="s" direction="in"/>
+   <arg name="property" type="s" direction="in"/>
+   <arg name="value" type="v" direction="in"/>
+  </method>
+  <signal name="PropertiesChanged">
+   <arg name="interface" type="s"/>
+   <arg name="changed" type="a{sv}"/>
+   <arg name="invalidated" type="as"/>
+  </signal>
+ </interface>`
+
+// ManagerXML describes /org/txupd1, without the surrounding node element.
+const ManagerXML = standardXML + `
+ <interface name="org.freedesktop.DBus.ObjectManager">
+  <method name="GetManagedObjects"><arg name="objects" type="a{oa{sa{sv}}}" direction="out"/></method>
+  <signal name="InterfacesAdded">
+   <arg name="object" type="o"/>
+   <arg name="interfaces" type="a{sa{sv}}"/>
+  </signal>
+  <signal name="InterfacesRemoved">
+   <arg name="object" type="o"/>
+   <arg name="interfaces" type="as"/>
+  </signal>
+ </interface>
+ <interface name="org.txupd1.Manager">
+  <!-- Begin opens a transaction that stays open until Commit or Discard. Options: message, tags, from, expires, keep_unchanged. -->
+  <method name="Begin">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="transaction" type="o" direction="out"/>
+  </method>
+  <!-- Run runs one command in a new transaction and commits it if the command succeeds.
+       Options: message, tags, from, detach, keep_unchanged, stdin, terminal, rows, columns, term. -->
+  <method name="Run">
+   <arg name="argv" type="as" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="transaction" type="o" direction="out"/>
+  </method>
+  <!-- Shell runs an interactive shell in a new transaction (argv empty: the login shell of root). Options as Run. -->
+  <method name="Shell">
+   <arg name="argv" type="as" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="transaction" type="o" direction="out"/>
+  </method>
+  <!-- PackageAdd installs packages in a new transaction. Options: message, tags, from, detach, dry_run, keep_unchanged. -->
+  <method name="PackageAdd">
+   <arg name="names" type="as" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="transaction" type="o" direction="out"/>
+  </method>
+  <!-- PackageRemove removes packages in a new transaction. Options as PackageAdd. -->
+  <method name="PackageRemove">
+   <arg name="names" type="as" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="transaction" type="o" direction="out"/>
+  </method>
+  <!-- Update brings every package up to date in a new transaction. Options as PackageAdd. -->
+  <method name="Update">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="transaction" type="o" direction="out"/>
+  </method>
+  <!-- Rollback makes a snapshot the one that boots next. number: -1 chooses (the booted one where another is pending, else the last good one before it). -->
+  <method name="Rollback">
+   <arg name="number" type="x" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="now_default" type="t" direction="out"/>
+  </method>
+  <!-- Delete removes a snapshot; its record stays. -->
+  <method name="Delete">
+   <arg name="number" type="t" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+  </method>
+  <!-- Status answers a JSON document: booted, default, pending, last_good, transaction, reboot_required, warnings, capabilities. -->
+  <method name="Status">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="json" type="s" direction="out"/>
+  </method>
+  <!-- List answers a JSON document of every snapshot that exists. -->
+  <method name="List">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="json" type="s" direction="out"/>
+  </method>
+  <!-- Show sends the JSON document of one transaction as a file: read it to its end. -->
+  <method name="Show">
+   <arg name="number" type="t" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="document" type="h" direction="out"/>
+  </method>
+  <!-- Log sends the JSON document of many transactions, newest first, as a file. Options: limit, package. -->
+  <method name="Log">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="document" type="h" direction="out"/>
+  </method>
+  <!-- PackageList sends the JSON document of the packages of a snapshot (option from; the pending one, else the booted one) as a file. -->
+  <method name="PackageList">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="document" type="h" direction="out"/>
+  </method>
+  <property name="Version" type="s" access="read"/>
+  <property name="Root" type="s" access="read"/>
+  <property name="Booted" type="o" access="read"/>
+  <property name="Default" type="o" access="read"/>
+  <property name="RebootRequired" type="b" access="read"/>
+  <property name="Transaction" type="o" access="read"/>
+  <!-- A transaction ended in phase committed, failed or discarded. -->
+  <signal name="TransactionFinished">
+   <arg name="transaction" type="o"/>
+   <arg name="phase" type="s"/>
+  </signal>
+ </interface>`
+
+// TransactionXML describes a transaction that this run of the daemon has seen.
+const TransactionXML = standardXML + `
+ <interface name="org.txupd1.Transaction">
+  <!-- Exec starts one more command in an open transaction. CommandFinished tells its end. Options: stdin, terminal, rows, columns, term, detach. -->
+  <method name="Exec">
+   <arg name="argv" type="as" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="command" type="u" direction="out"/>
+  </method>
+  <!-- Attach gives three descriptors: write to the first what the command shall read (closed where it reads nothing), read its
+       output and its errors from the others, from the first byte on. A terminal has no errors of its own.
+       Options: from_command (u), only output of that command and later ones. -->
+  <method name="Attach">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="stdin" type="h" direction="out"/>
+   <arg name="stdout" type="h" direction="out"/>
+   <arg name="stderr" type="h" direction="out"/>
+  </method>
+  <!-- Resize tells the terminal its size. -->
+  <method name="Resize">
+   <arg name="rows" type="q" direction="in"/>
+   <arg name="columns" type="q" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+  </method>
+  <!-- Signal sends a signal (its number on Linux) to the running command. -->
+  <method name="Signal">
+   <arg name="signal" type="u" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+  </method>
+  <!-- Commit makes the snapshot the one that boots next. Finished tells the end. Options: message, keep_unchanged. -->
+  <method name="Commit">
+   <arg name="options" type="a{sv}" direction="in"/>
+  </method>
+  <!-- Discard gives everything up. -->
+  <method name="Discard">
+   <arg name="options" type="a{sv}" direction="in"/>
+  </method>
+  <!-- Cancel ends the running command; a transaction of one command is given up with it. -->
+  <method name="Cancel">
+   <arg name="options" type="a{sv}" direction="in"/>
+  </method>
+  <property name="Number" type="t" access="read"/>
+  <property name="Parent" type="t" access="read"/>
+  <property name="Kind" type="s" access="read"/>
+  <property name="Message" type="s" access="read"/>
+  <property name="Phase" type="s" access="read"/>
+  <property name="Running" type="b" access="read"/>
+  <property name="Finished" type="b" access="read"/>
+  <property name="Unchanged" type="b" access="read"/>
+  <!-- The exit status of the last command, 128+signal where a signal ended it, -1 where none ended yet. -->
+  <property name="ExitStatus" type="i" access="read"/>
+  <property name="Error" type="s" access="read"/>
+  <property name="ErrorMessage" type="s" access="read"/>
+  <property name="Warnings" type="as" access="read"/>
+  <signal name="CommandFinished">
+   <arg name="command" type="u"/>
+   <arg name="exit_status" type="i"/>
+  </signal>
+  <signal name="Progress">
+   <arg name="phase" type="s"/>
+   <arg name="fraction" type="d"/>
+   <arg name="text" type="s"/>
+  </signal>
+  <signal name="Finished">
+   <arg name="phase" type="s"/>
+   <arg name="error" type="s"/>
+   <arg name="error_message" type="s"/>
+  </signal>
+ </interface>`
+
+// SnapshotXML describes a snapshot.
+const SnapshotXML = standardXML + `
+ <interface name="org.txupd1.Snapshot">
+  <property name="Number" type="t" access="read"/>
+  <property name="SubvolumeID" type="t" access="read"/>
+  <property name="Phase" type="s" access="read"/>
+  <property name="Verdict" type="s" access="read"/>
+  <property name="Roles" type="as" access="read"/>
+  <property name="Created" type="t" access="read"/>
+  <property name="Kernel" type="s" access="read"/>
+  <property name="Message" type="s" access="read"/>
+  <property name="Tags" type="as" access="read"/>
+  <property name="Pinned" type="b" access="read"/>
+ </interface>`
+
+// BranchXML describes the paths between the objects.
+const BranchXML = `
+ <interface name="org.freedesktop.DBus.Introspectable">
+  <method name="Introspect"><arg name="xml" type="s" direction="out"/></method>
+ </interface>`
+
+// Node wraps interfaces into a whole introspection document; children are the names below.
+func Node(interfaces string, children ...string) string {
+	xml := `<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">
+<node>` + interfaces
+	for _, c := range children {
+		xml += "\n <node name=\"" + c + "\"/>"
+	}
+	return xml + "\n</node>\n"
+}

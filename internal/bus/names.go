@@ -1,0 +1,70 @@
+// Package bus holds what both ends of the bus agree on: names, the
+// introspection data and the JSON documents. It imports nothing of the daemon.
+package bus
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Names on the bus.
+const (
+	Name                 = "org.txupd1"
+	Path                 = "/org/txupd1"
+	TransactionPrefix    = "/org/txupd1/transaction/"
+	SnapshotPrefix       = "/org/txupd1/snapshot/"
+	ManagerInterface     = "org.txupd1.Manager"
+	TransactionInterface = "org.txupd1.Transaction"
+	SnapshotInterface    = "org.txupd1.Snapshot"
+	PropertiesInterface  = "org.freedesktop.DBus.Properties"
+	IntrospectInterface  = "org.freedesktop.DBus.Introspectable"
+	PeerInterface        = "org.freedesktop.DBus.Peer"
+	ObjectsInterface     = "org.freedesktop.DBus.ObjectManager"
+)
+
+// Names of options, the last argument of every method.
+const (
+	OptMessage       = "message"        // s: why
+	OptTags          = "tags"           // as
+	OptFrom          = "from"           // s: a number, "booted", "default" or "pending"
+	OptDetach        = "detach"         // b: go on when the caller leaves the bus
+	OptKeepUnchanged = "keep_unchanged" // b: commit even if nothing changed
+	OptStdin         = "stdin"          // b: the command reads what Attach's first descriptor is sent; else nothing
+	OptTerminal      = "terminal"       // b: run in a terminal
+	OptRows          = "rows"           // q: of the terminal
+	OptColumns       = "columns"        // q: of the terminal
+	OptTerm          = "term"           // s: TERM of the terminal
+	OptDryRun        = "dry_run"        // b: say what would be done, change nothing
+	OptExpires       = "expires"        // t: seconds after which an open transaction is discarded; 0 means never
+	OptLimit         = "limit"          // t: at most so many
+	OptPackage       = "package"        // s: only what touched this package
+	OptFromCommand   = "from_command"   // u: only the output of this command of the transaction, and of later ones
+)
+
+// Words that stand for snapshots in OptFrom and in arguments of txctl.
+const (
+	WordBooted   = "booted"
+	WordDefault  = "default"
+	WordPending  = "pending"
+	WordLastGood = "last-good"
+)
+
+// TransactionPath is the object of transaction n.
+func TransactionPath(n uint64) string { return TransactionPrefix + strconv.FormatUint(n, 10) }
+
+// SnapshotPath is the object of snapshot n.
+func SnapshotPath(n uint64) string { return SnapshotPrefix + strconv.FormatUint(n, 10) }
+
+// NumberIn reads the number at the end of an object path with the given prefix.
+func NumberIn(path, prefix string) (uint64, error) {
+	digits, ok := strings.CutPrefix(path, prefix)
+	if !ok {
+		return 0, fmt.Errorf("object path %q does not start with %s", path, prefix)
+	}
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil || strconv.FormatUint(n, 10) != digits {
+		return 0, fmt.Errorf("object path %q does not end with a number", path)
+	}
+	return n, nil
+}

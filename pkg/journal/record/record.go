@@ -1,0 +1,194 @@
+// Package record says what the journal knows of one transaction. The types are
+// the JSON of `txctl show` (names never change, fields are only added); they
+// are apart from package journal so that readers need no bbolt.
+package record
+
+import "time"
+
+// Phase is how far a transaction came.
+type Phase string
+
+// The phases: open → committed, or failed, or discarded.
+const (
+	Open      Phase = "open"
+	Committed Phase = "committed"
+	Failed    Phase = "failed"
+	Discarded Phase = "discarded"
+)
+
+// Verdict is what booting a snapshot showed.
+type Verdict string
+
+// The verdicts.
+const (
+	Untried Verdict = "untried"
+	Good    Verdict = "good"
+	Bad     Verdict = "bad"
+)
+
+// Actor is who asked for a transaction.
+type Actor struct {
+	UID  uint32 `json:"uid"`
+	Name string `json:"name,omitempty"`
+	// Login is who logged in, where that is somebody else (sudo).
+	Login   string `json:"login,omitempty"`
+	Session string `json:"session,omitempty"`
+	BusName string `json:"bus_name,omitempty"`
+	Unit    string `json:"unit,omitempty"`
+}
+
+// Command is one command that ran inside the snapshot.
+type Command struct {
+	Argv []string `json:"argv"`
+	Dir  string   `json:"cwd,omitempty"`
+	// Exit is the exit status, 128+signal where a signal ended it, NoExit while it runs or where it never started.
+	Exit     int       `json:"exit"`
+	Started  time.Time `json:"started"`
+	Duration float64   `json:"duration"` // seconds
+}
+
+// NoExit stands for an exit status that there is not.
+const NoExit = -1
+
+// Change kinds of packages and files.
+const (
+	Added      = "added"
+	Removed    = "removed"
+	Upgraded   = "upgraded"   // packages only
+	Downgraded = "downgraded" // packages only
+	Modified   = "modified"   // files only
+	TypeChange = "type"       // files only: a directory became a link, and so on
+)
+
+// PackageChange is one package whose version differs between base and after.
+type PackageChange struct {
+	Name   string `json:"name"`
+	Arch   string `json:"arch"`
+	Change string `json:"change"`
+	Old    string `json:"old,omitempty"`
+	New    string `json:"new,omitempty"`
+	// Reason is "requested" or "dependency" where the package manager knows, else empty.
+	Reason string `json:"reason,omitempty"`
+}
+
+// FileChange is one path that differs between base and after. Path starts with "/".
+type FileChange struct {
+	Path   string `json:"path"`
+	Change string `json:"change"`
+	Owner  string `json:"owner,omitempty"` // the package that owns it, empty for none
+}
+
+// PackageCounts and FileCounts sum up changes.
+type PackageCounts struct {
+	Added      int `json:"added"`
+	Removed    int `json:"removed"`
+	Upgraded   int `json:"upgraded"`
+	Downgraded int `json:"downgraded"`
+}
+
+// FileCounts sums up file changes; type changes count as modified.
+type FileCounts struct {
+	Added    int `json:"added"`
+	Removed  int `json:"removed"`
+	Modified int `json:"modified"`
+}
+
+// EtcDecision is one decision of the three-way merge of /etc.
+type EtcDecision struct {
+	Path     string `json:"path"`
+	Decision string `json:"decision"`
+	Kept     string `json:"kept,omitempty"` // where the losing side was kept
+}
+
+// Boot is one boot of the snapshot.
+type Boot struct {
+	BootID  string    `json:"boot_id"`
+	First   time.Time `json:"first"`
+	Count   int       `json:"count"`
+	Verdict Verdict   `json:"verdict"`
+	Failed  []string  `json:"failed_checks"`
+}
+
+// Subvolume identifies a subvolume of the snapshot: both must match before anything is deleted.
+type Subvolume struct {
+	ID   uint64 `json:"id"`
+	UUID string `json:"uuid"`
+}
+
+// Record is one transaction and its snapshot.
+type Record struct {
+	Number  uint64  `json:"number"`
+	UUID    string  `json:"uuid"` // of the transaction; the marker on disk carries it too
+	Phase   Phase   `json:"phase"`
+	Verdict Verdict `json:"verdict"`
+	// VerdictSequence orders verdicts: the later one has the higher number, whatever the clock said.
+	VerdictSequence uint64 `json:"verdict_sequence,omitempty"`
+	// Parent is the number that it was forked from; nil for an adopted root.
+	Parent *uint64 `json:"parent"`
+	// ParentUUID is the subvolume uuid of the parent at that time.
+	ParentUUID string `json:"parent_uuid,omitempty"`
+	Adopted    bool   `json:"adopted,omitempty"`
+	Pinned     bool   `json:"pinned"`
+
+	Created  time.Time  `json:"created"`
+	Finished *time.Time `json:"finished,omitempty"`
+	Expires  *time.Time `json:"expires,omitempty"`
+	Deleted  *time.Time `json:"deleted,omitempty"`
+
+	Actor   Actor    `json:"actor"`
+	Kind    string   `json:"kind"` // pkg-add, pkg-remove, update, run, shell, begin, adopt
+	Message string   `json:"message"`
+	Tags    []string `json:"tags"`
+	Error   string   `json:"error,omitempty"`
+	// ErrorCode is the name of the bus error that it ended with.
+	ErrorCode string   `json:"error_code,omitempty"`
+	Warnings  []string `json:"warnings,omitempty"`
+
+	Commands       []Command       `json:"commands"`
+	PackageChanges []PackageChange `json:"package_changes"`
+	// FileChanges is kept apart in the journal and filled in on demand.
+	FileChanges  []FileChange  `json:"file_changes"`
+	Packages     PackageCounts `json:"packages"`
+	Files        FileCounts    `json:"files"`
+	EtcDecisions []EtcDecision `json:"etc_decisions"`
+	Captured     []string      `json:"captured,omitempty"`
+	Boots        []Boot        `json:"boots"`
+	Kernel       string        `json:"kernel"`
+
+	// Subvolumes by role: snapshot, base, after, live and the nested ones ("snapshot/etc").
+	Subvolumes map[string]Subvolume `json:"subvolumes,omitempty"`
+}
+
+// CountPackages sums up changes.
+func CountPackages(changes []PackageChange) PackageCounts {
+	var c PackageCounts
+	for _, p := range changes {
+		switch p.Change {
+		case Added:
+			c.Added++
+		case Removed:
+			c.Removed++
+		case Upgraded:
+			c.Upgraded++
+		case Downgraded:
+			c.Downgraded++
+		}
+	}
+	return c
+}
+
+// CountFiles sums up changes.
+func CountFiles(changes []FileChange) FileCounts {
+	var c FileCounts
+	for _, f := range changes {
+		switch f.Change {
+		case Added:
+			c.Added++
+		case Removed:
+			c.Removed++
+		default:
+			c.Modified++
+		}
+	}
+	return c
+}
