@@ -1,0 +1,625 @@
+// What users of the journal notice: what was put is there, also after it was
+// closed, and nobody else gets at it meanwhile.
+
+package journal
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/bbolt"
+
+	"github.com/txupd/txupd/pkg/journal/record"
+)
+
+// ticking is a clock that goes on by a second each time it is asked.
+func ticking() func() time.Time {
+	var mu sync.Mutex
+	t := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		t = t.Add(time.Second)
+		return t
+	}
+}
+
+func openAt(t testing.TB, path string) *Journal {
+	t.Helper()
+	j, err := Open(path, Options{Now: ticking(), Timeout: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { j.Close() })
+	return j
+}
+
+func newJournal(t testing.TB) *Journal {
+	t.Helper()
+	return openAt(t, filepath.Join(t.TempDir(), "journal.db"))
+}
+
+func update(t testing.TB, j *Journal, fn func(*Tx) error) {
+	t.Helper()
+	if err := j.Update(fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func view(t testing.TB, j *Journal, fn func(*Tx) error) {
+	t.Helper()
+	if err := j.View(fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sample is a record with something in every corner.
+func sample(n uint64) record.Record {
+	created := time.Date(2026, 3, 4, 5, 6, 7, 890, time.UTC).Add(time.Duration(n) * time.Hour)
+	parent := n - 1
+	return record.Record{
+		Number: n, UUID: fmt.Sprintf("00000000-0000-0000-0000-%012d", n), Phase: record.Open, Verdict: record.Untried,
+		Parent: &parent, Created: created, Kind: "pkg-add", Message: "install <htop> & co", Tags: []string{"test"},
+		Actor:    record.Actor{UID: 1000, Name: "ada", BusName: ":1.7"},
+		Commands: []record.Command{{Argv: []string{"apt-get", "install", "htop"}, Started: created, Duration: 1.5}},
+		PackageChanges: []record.PackageChange{
+			{Name: "htop", Arch: "amd64", Change: record.Added, New: "3.2.2-2", Reason: "requested"},
+			{Name: fmt.Sprintf("lib%d", n), Arch: "amd64", Change: record.Upgraded, Old: "1", New: "2"},
+		},
+		Packages:   record.PackageCounts{Added: 1, Upgraded: 1},
+		Subvolumes: map[string]record.Subvolume{"snapshot": {ID: 300 + n, UUID: "u"}, "base": {ID: 200 + n, UUID: "b"}},
+		Boots:      []record.Boot{},
+	}
+}
+
+func someFiles() []record.FileChange {
+	return []record.FileChange{
+		{Path: "/usr/bin/htop", Change: record.Added, Owner: "htop"},
+		{Path: "/etc/motd", Change: record.Modified},
+		{Path: "/usr/share/doc/htop/copyright", Change: record.Added, Owner: "htop"},
+	}
+}
+
+func TestRecordsSurviveReopening(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.db")
+	j := openAt(t, path)
+	update(t, j, func(tx *Tx) error {
+		for n := uint64(1); n <= 3; n++ {
+			if err := tx.Put("begin", &record.Actor{UID: 0}, sample(n)); err != nil {
+				return err
+			}
+		}
+		if err := tx.PutMeta("last-good", []byte("2")); err != nil {
+			return err
+		}
+		if err := tx.PutSteps(3, []byte(`[{"Kind":"fork"}]`)); err != nil {
+			return err
+		}
+		return tx.PutFiles(2, someFiles())
+	})
+	id := j.ID()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	j = openAt(t, path)
+	if j.ID() != id {
+		t.Errorf("id %q became %q", id, j.ID())
+	}
+	view(t, j, func(tx *Tx) error {
+		for n := uint64(1); n <= 3; n++ {
+			rec, err := tx.Record(n)
+			if diff := cmp.Diff(sample(n), rec); err != nil || diff != "" {
+				t.Errorf("record %d: %v %s", n, err, diff)
+			}
+		}
+		if v, err := tx.Meta("last-good"); string(v) != "2" || err != nil {
+			t.Errorf("meta: %q %v", v, err)
+		}
+		if v, err := tx.Meta("schema"); v != nil || err != nil {
+			t.Errorf("the journal's own values show: %q %v", v, err)
+		}
+		if v, err := tx.Steps(3); string(v) != `[{"Kind":"fork"}]` || err != nil {
+			t.Errorf("steps: %q %v", v, err)
+		}
+		if v, err := tx.Unfinished(); !cmp.Equal(v, []uint64{3}) || err != nil {
+			t.Errorf("unfinished: %v %v", v, err)
+		}
+		if n, err := tx.LastNumber(); n != 3 || err != nil {
+			t.Errorf("last number: %d %v", n, err)
+		}
+		want := []record.FileChange{someFiles()[1], someFiles()[0], someFiles()[2]}
+		if got, err := tx.Files(2); err != nil || !cmp.Equal(got, want) {
+			t.Errorf("files: %v %v", err, cmp.Diff(want, got))
+		}
+		return nil
+	})
+}
+
+func TestUnknownNumberIsNotFound(t *testing.T) {
+	j := newJournal(t)
+	view(t, j, func(tx *Tx) error {
+		if _, err := tx.Record(7); !errors.Is(err, ErrNotFound) {
+			t.Errorf("record: %v", err)
+		}
+		if files, err := tx.Files(7); files != nil || err != nil {
+			t.Errorf("files: %v %v", files, err)
+		}
+		if steps, err := tx.Steps(7); steps != nil || err != nil {
+			t.Errorf("steps: %v %v", steps, err)
+		}
+		if n, err := tx.LastNumber(); n != 0 || err != nil {
+			t.Errorf("last number: %v %v", n, err)
+		}
+		if err := tx.Put("begin", nil, sample(1)); !errors.Is(err, ErrReadOnly) {
+			t.Errorf("put in a view: %v", err)
+		}
+		return nil
+	})
+	err := j.Update(func(tx *Tx) error { return tx.PutFiles(7, someFiles()) })
+	if !errors.Is(err, ErrNotFound) {
+		t.Errorf("files of no record: %v", err)
+	}
+}
+
+func TestRecordsGoBothWaysFromANumber(t *testing.T) {
+	j := newJournal(t)
+	update(t, j, func(tx *Tx) error {
+		for _, n := range []uint64{0, 3, 4, 9} {
+			if err := tx.Put("begin", nil, sample(n)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, c := range []struct {
+		name   string
+		from   uint64
+		newest bool
+		want   []uint64
+	}{
+		{"up from the first", 0, false, []uint64{0, 3, 4, 9}},
+		{"up from a gap", 1, false, []uint64{3, 4, 9}},
+		{"up from beyond", 10, false, nil},
+		{"down from the newest", Newest, true, []uint64{9, 4, 3, 0}},
+		{"down from a gap", 8, true, []uint64{4, 3, 0}},
+		{"down from one", 3, true, []uint64{3, 0}},
+		{"down from zero", 0, true, []uint64{0}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []uint64
+			view(t, j, func(tx *Tx) error {
+				for rec, err := range tx.Records(c.from, c.newest) {
+					if err != nil {
+						return err
+					}
+					got = append(got, rec.Number)
+				}
+				return nil
+			})
+			if !cmp.Equal(got, c.want) {
+				t.Errorf("%v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestIndexesFollowTheRecord(t *testing.T) {
+	j := newJournal(t)
+	for n := uint64(1); n <= 600; n += 100 {
+		update(t, j, func(tx *Tx) error { return tx.Put("begin", nil, sample(n)) })
+	}
+	changed := sample(201)
+	changed.PackageChanges = []record.PackageChange{{Name: "vim"}, {Name: "lib201"}}
+	changed.Created = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	update(t, j, func(tx *Tx) error { return tx.Put("commit", nil, changed) })
+	for name, want := range map[string][]uint64{
+		"htop": {501, 401, 301, 101, 1}, "vim": {201}, "lib201": {201}, "lib": nil, "": nil,
+	} {
+		view(t, j, func(tx *Tx) error {
+			got, err := tx.ByPackage(name)
+			if err != nil || !cmp.Equal(got, want) {
+				t.Errorf("%q: %v %v, want %v", name, got, err, want)
+			}
+			return nil
+		})
+	}
+	day := func(d int) time.Time { return time.Date(2026, 3, d, 0, 0, 0, 0, time.UTC) }
+	for _, c := range []struct {
+		name         string
+		since, until time.Time
+		want         []uint64
+	}{
+		{"all", time.Time{}, time.Time{}, []uint64{201, 501, 401, 301, 101, 1}},
+		{"since", day(20), time.Time{}, []uint64{201, 501, 401}},
+		{"until", time.Time{}, day(10), []uint64{101, 1}},
+		{"between", day(10), day(20), []uint64{301}},
+		{"the very moment", sample(101).Created, sample(101).Created.Add(1), []uint64{101}},
+		{"empty", day(1), day(1), nil},
+	} {
+		view(t, j, func(tx *Tx) error {
+			got, err := tx.ByTime(c.since, c.until)
+			if err != nil || !cmp.Equal(got, c.want) {
+				t.Errorf("%s: %v %v, want %v", c.name, got, err, c.want)
+			}
+			return nil
+		})
+	}
+}
+
+func TestTimesBeforeTheEpochSortRight(t *testing.T) {
+	times := []time.Time{{}, time.Unix(-1, 0), time.Unix(-1, 5), time.Unix(0, 0), time.Unix(1<<40, 0)}
+	for i := 1; i < len(times); i++ {
+		if a, b := string(timeKey(times[i-1], math.MaxUint64)), string(timeKey(times[i], 0)); a >= b {
+			t.Errorf("%v does not sort before %v", times[i-1], times[i])
+		}
+	}
+}
+
+func TestFailedUpdateChangesNothing(t *testing.T) {
+	j := newJournal(t)
+	update(t, j, func(tx *Tx) error { return tx.Put("begin", nil, sample(1)) })
+	commits := j.Commits()
+	boom := errors.New("boom")
+	err := j.Update(func(tx *Tx) error {
+		if err := tx.Put("begin", nil, sample(2)); err != nil {
+			return err
+		}
+		return boom
+	})
+	if !errors.Is(err, boom) {
+		t.Errorf("update: %v", err)
+	}
+	bad := sample(3)
+	bad.PackageChanges = []record.PackageChange{{Name: strings.Repeat("x", maxPackageName+1)}}
+	err = j.Update(func(tx *Tx) error {
+		tx.Put("begin", nil, bad) // an error that the caller does not look at
+		return nil
+	})
+	if err == nil || !strings.Contains(err.Error(), "package name") {
+		t.Errorf("a change half done was committed: %v", err)
+	}
+	update(t, j, func(tx *Tx) error { _, err := tx.Record(1); return err }) // writes nothing
+	if j.Commits() != commits {
+		t.Errorf("%d commits, were %d", j.Commits(), commits)
+	}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the caller's panic was swallowed")
+			}
+		}()
+		j.Update(func(tx *Tx) error { panic("the caller's") })
+	}()
+	view(t, j, func(tx *Tx) error {
+		if n, err := tx.LastNumber(); n != 1 || err != nil {
+			t.Errorf("last number %d %v", n, err)
+		}
+		return nil
+	})
+	checkSound(t, j)
+}
+
+func checkSound(t testing.TB, j *Journal) {
+	t.Helper()
+	r, err := j.Verify(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range r.Problems {
+		t.Errorf("%s: %s", p.Kind, p.Text)
+	}
+}
+
+func TestSecondOpenIsLocked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.db")
+	j := openAt(t, path)
+	_, err := Open(path, Options{Timeout: 30 * time.Millisecond})
+	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), path) {
+		t.Errorf("second open: %v", err)
+	}
+	if err := Compact(path, Options{Timeout: time.Millisecond}); !errors.Is(err, ErrLocked) {
+		t.Errorf("compact: %v", err)
+	}
+	// One who waits gets it when the first one leaves.
+	got := make(chan error)
+	go func() {
+		j, err := Open(path, Options{Timeout: time.Minute})
+		if err == nil {
+			err = j.Close()
+		}
+		got <- err
+	}()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-got; err != nil {
+		t.Errorf("after waiting: %v", err)
+	}
+}
+
+func TestManyOpenAtOnceMakeOneJournal(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.db")
+	ids := make(chan string, 8)
+	var wg sync.WaitGroup
+	for range cap(ids) {
+		wg.Go(func() {
+			j, err := Open(path, Options{Timeout: time.Minute})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			ids <- j.ID()
+			j.Close()
+		})
+	}
+	wg.Wait()
+	close(ids)
+	first := <-ids
+	for id := range ids {
+		if id != first {
+			t.Errorf("two journals: %s and %s", first, id)
+		}
+	}
+	if names, _ := filepath.Glob(path + "*"); len(names) != 1 {
+		t.Errorf("left over: %v", names)
+	}
+}
+
+func TestLeftoversOfACutAreRemoved(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.db")
+	if err := os.WriteFile(path+temporaryMark+"ABC", []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	openAt(t, path)
+	if names, _ := filepath.Glob(path + "*"); len(names) != 1 {
+		t.Errorf("left over: %v", names)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v %v", info.Mode(), err)
+	}
+}
+
+func TestOpenNamesWhatIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Open(filepath.Join(dir, "missing", "journal.db"), Options{}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("missing directory: %v", err)
+	}
+	if _, err := Open(dir, Options{}); err == nil {
+		t.Error("a directory was opened")
+	}
+	for name, content := range map[string]string{"empty": "", "text": strings.Repeat("not a journal\n", 1000)} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var damaged *DamagedError
+		if _, err := Open(path, Options{}); !errors.As(err, &damaged) || damaged.Path != path {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestSetAsideMakesRoomAndKeepsTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.db")
+	var names []string
+	for range 2 {
+		if err := os.WriteFile(path, []byte("damaged"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		aside, err := SetAside(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := os.ReadFile(aside); string(b) != "damaged" || err != nil {
+			t.Errorf("%s: %q %v", aside, b, err)
+		}
+		names = append(names, aside)
+	}
+	if names[0] == names[1] || !strings.HasPrefix(names[0], path+".damaged-2") {
+		t.Errorf("set aside as %v", names)
+	}
+	openAt(t, path)
+	if _, err := SetAside(path); !errors.Is(err, ErrLocked) {
+		t.Errorf("a journal in use was set aside: %v", err)
+	}
+}
+
+func TestCompactKeepsEverythingAndShrinks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.db")
+	j := openAt(t, path)
+	for n := uint64(1); n <= 50; n++ {
+		update(t, j, func(tx *Tx) error {
+			if err := tx.Put("begin", nil, sample(n)); err != nil {
+				return err
+			}
+			return tx.PutSteps(n, []byte(`"`+strings.Repeat(fmt.Sprint(n), 20000)+`"`))
+		})
+	}
+	update(t, j, func(tx *Tx) error {
+		for n := uint64(1); n <= 50; n++ {
+			if err := tx.DeleteSteps(n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	var before Head
+	view(t, j, func(tx *Tx) (err error) { before, err = tx.Head(); return err })
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	old, _ := os.Stat(path)
+	if err := Compact(path, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	now, _ := os.Stat(path)
+	if now.Size() >= old.Size() {
+		t.Errorf("%d bytes became %d", old.Size(), now.Size())
+	}
+	j = openAt(t, path)
+	checkSound(t, j)
+	if err := j.VerifyHead(before); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSchemaDecidesWhoMayOpen(t *testing.T) {
+	for _, c := range []struct {
+		schema schema
+		want   error
+	}{{schema{1, 7}, nil}, {schema{2, 0}, ErrNewer}, {schema{0, 9}, ErrOlder}} {
+		t.Run(fmt.Sprint(c.schema), func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "journal.db")
+			j := openAt(t, path)
+			update(t, j, func(tx *Tx) error {
+				tx.dirty = true
+				if _, err := tx.b.CreateBucketIfNotExists([]byte("of the future")); err != nil {
+					return err
+				}
+				return tx.putMetaJSON(metaSchema, c.schema)
+			})
+			j.Close()
+			j, err := Open(path, Options{})
+			if !errors.Is(err, c.want) || (c.want != nil) != (err != nil) {
+				t.Fatalf("%v, want %v", err, c.want)
+			}
+			if err != nil {
+				return
+			}
+			defer j.Close()
+			update(t, j, func(tx *Tx) error { return tx.Put("begin", nil, sample(1)) })
+			view(t, j, func(tx *Tx) error {
+				if s, err := tx.schema(); s != c.schema || err != nil {
+					t.Errorf("schema became %v %v", s, err)
+				}
+				return nil
+			})
+			checkSound(t, j)
+		})
+	}
+}
+
+func TestMigrateMakesANewFileAndKeepsTheOld(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.db")
+	j := openAt(t, path)
+	update(t, j, func(tx *Tx) error { return tx.Put("begin", nil, sample(1)) })
+	id := j.ID()
+	j.Close()
+	if kept, err := Migrate(path, Options{}); err != nil || kept != nil {
+		t.Errorf("a current journal: %v %v", kept, err)
+	}
+	step := func(old, new *bbolt.Tx) error {
+		b, err := new.CreateBucket([]byte("number of records"))
+		if err != nil {
+			return err
+		}
+		return b.Put([]byte("n"), []byte(fmt.Sprint(old.Bucket([]byte(bucketRecords)).Inspect().KeyN)))
+	}
+	failing := func(old, new *bbolt.Tx) error { return errors.New("no") }
+	if _, err := migrate(path, Options{}.withDefaults(), []migration{failing}); err == nil {
+		t.Error("a failing migration succeeded")
+	}
+	openAt(t, path).Close()
+	kept, err := migrate(path, Options{}.withDefaults(), []migration{step})
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("%v %v", kept, err)
+	}
+	if _, err := Open(path, Options{}); !errors.Is(err, ErrNewer) {
+		t.Errorf("the new file: %v", err)
+	}
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.View(func(tx *bbolt.Tx) error {
+		if got := tx.Bucket([]byte("number of records")).Get([]byte("n")); string(got) != "1" {
+			t.Errorf("migrated %q", got)
+		}
+		return nil
+	})
+	if old := openAt(t, kept[0]); old.ID() != id {
+		t.Errorf("what was kept is %s", old.ID())
+	}
+}
+
+func TestStepsMustBeJSON(t *testing.T) {
+	j := newJournal(t)
+	if err := j.Update(func(tx *Tx) error { return tx.PutSteps(1, []byte("{")) }); err == nil {
+		t.Error("half a document was stored")
+	}
+	if err := j.Update(func(tx *Tx) error { return tx.Put("", nil, sample(1)) }); err == nil {
+		t.Error("an event without a kind was stored")
+	}
+}
+
+func TestReadersGoOnWhileAWriterWrites(t *testing.T) {
+	j := newJournal(t)
+	update(t, j, func(tx *Tx) error { return tx.Put("begin", nil, sample(1)) })
+	done := make(chan error)
+	go func() {
+		for n := uint64(2); n < 60; n++ {
+			err := j.Update(func(tx *Tx) error {
+				if err := tx.Put("begin", nil, sample(n)); err != nil {
+					return err
+				}
+				return tx.PutFiles(n, someFiles())
+			})
+			if err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		default:
+			checkSound(t, j)
+		}
+	}
+}
+
+func TestEventsTellWhoDidWhat(t *testing.T) {
+	j := newJournal(t)
+	rec := sample(1)
+	update(t, j, func(tx *Tx) error { return tx.Put("begin", &rec.Actor, rec) })
+	rec.Tags = append(rec.Tags, "keep")
+	update(t, j, func(tx *Tx) error { return tx.Put("tag", &record.Actor{Name: "eve"}, rec) })
+	update(t, j, func(tx *Tx) error { return tx.Put("boot", nil, rec) })
+	var got []Event
+	view(t, j, func(tx *Tx) error {
+		for e, err := range tx.Events(2) {
+			if err != nil {
+				return err
+			}
+			got = append(got, e)
+		}
+		return nil
+	})
+	if len(got) != 2 || got[0].Seq != 2 || got[1].Prev != got[0].Hash {
+		t.Fatalf("events %+v", got)
+	}
+	if e := got[0]; e.Kind != "tag" || e.Actor.Name != "eve" || e.Number != 1 || string(e.Patch) != `{"tags":["test","keep"]}` {
+		t.Errorf("event %+v, patch %s", e, e.Patch)
+	}
+	if e := got[1]; e.Actor != nil || !json.Valid(e.Patch) || string(e.Patch) != "{}" {
+		t.Errorf("an event that changes nothing: %+v, patch %s", e, e.Patch)
+	}
+}
