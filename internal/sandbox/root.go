@@ -1,0 +1,335 @@
+// Builds what a command in the sandbox sees: the snapshot as /, and over it
+// fresh /proc, /sys, /dev, /run and /tmp. Runs in pid 1, in its own mount
+// namespace, so that every mount ends with it, however it ends.
+
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"path"
+
+	"golang.org/x/sys/unix"
+)
+
+// tree is the root under construction.
+type tree struct {
+	root   int    // the snapshot's mount
+	name   string // for messages
+	opened []int
+}
+
+// enterRoot builds the tree that s describes and makes it the root directory of this process.
+func enterRoot(s *setup) error {
+	t := &tree{name: s.Root}
+	defer func() { closeAll(t.opened) }()
+	// Nothing that is mounted from here on may show up in the running system, nor the other way round.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("cannot make the mounts of the sandbox private: %w", err)
+	}
+	host, err := unix.Open(s.Host, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("cannot open the running system at %s: %w", s.Host, err)
+	}
+	t.opened = append(t.opened, host)
+	nameservers := hostResolver(host)
+
+	mountRoot := t.mountSnapshot
+	if s.ReadOnly {
+		mountRoot = t.mountThrowAway
+	}
+	if err := mountRoot(s.Root); err != nil {
+		return fmt.Errorf("cannot mount %s as root of the sandbox: %w", s.Root, err)
+	}
+	for _, step := range []func() error{
+		t.mountProc,
+		t.mountSys,
+		t.mountDev,
+		func() error { return t.mountRun(nameservers) },
+		func() error { _, err := t.mountNew("/tmp", "1777"); return err },
+		t.hideHomes,
+		func() error { return t.bindCaches(host, s.Caches, s.ReadOnly) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return t.pivot()
+}
+
+// mountSnapshot makes the snapshot a mount of its own. Device nodes in it
+// cannot be opened; access times are not kept, because each would be a change
+// of the snapshot.
+func (t *tree) mountSnapshot(dir string) error {
+	fd, err := cloneTree(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil {
+		return err
+	}
+	t.opened = append(t.opened, fd)
+	err = setAttributes(fd, 0, unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOATIME,
+		unix.MOUNT_ATTR__ATIME|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC|unix.MOUNT_ATTR_RDONLY)
+	if err != nil {
+		return err
+	}
+	t.root = fd
+	return attachOver(fd, dir)
+}
+
+// mountThrowAway makes a root that can be written and forgets: an overlay on a tmpfs.
+func (t *tree) mountThrowAway(dir string) error {
+	lower, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	t.opened = append(t.opened, lower)
+	upper, err := newTmpfs("755")
+	if err != nil {
+		return err
+	}
+	t.opened = append(t.opened, upper)
+	// overlayfs takes layers only from mounts of this namespace.
+	if err := attachOver(upper, dir); err != nil {
+		return err
+	}
+	for _, name := range []string{"upper", "work"} {
+		if err := unix.Mkdirat(upper, name, 0o755); err != nil {
+			return err
+		}
+	}
+	// Through /proc/self/fd, because commas and colons in a path would need escapes.
+	layer := func(fd int, name string) string { return fmt.Sprintf("/proc/self/fd/%d%s", fd, name) }
+	fd, err := newFS("overlay", unix.MOUNT_ATTR_NODEV,
+		option{"lowerdir", layer(lower, "")}, option{"upperdir", layer(upper, "/upper")}, option{"workdir", layer(upper, "/work")},
+		option{"metacopy", "off"}, option{"redirect_dir", "off"}, option{"index", "off"}, option{"xino", "off"})
+	if err != nil {
+		return err
+	}
+	t.opened = append(t.opened, fd)
+	t.root = fd
+	return attachOver(fd, dir)
+}
+
+// attachOver mounts over dir itself, or over what is mounted there already.
+func attachOver(mount int, dir string) error {
+	return unix.MoveMount(mount, "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+// put attaches a new mount at a directory of the snapshot, which must exist.
+func (t *tree) put(mount int, dir string) error {
+	t.opened = append(t.opened, mount)
+	target, err := resolve(t.root, dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if absent(err) {
+		return fmt.Errorf("cannot mount %s: there is no such directory in %s", dir, t.name)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot mount %s in %s: %w", dir, t.name, err)
+	}
+	t.opened = append(t.opened, target)
+	if err := attach(mount, target, ""); err != nil {
+		return fmt.Errorf("cannot mount %s in %s: %w", dir, t.name, err)
+	}
+	return nil
+}
+
+// mountNew puts an empty tmpfs at a directory of the snapshot.
+func (t *tree) mountNew(dir, mode string) (int, error) {
+	fd, err := newTmpfs(mode)
+	if err != nil {
+		return -1, fmt.Errorf("cannot mount %s: %w", dir, err)
+	}
+	return fd, t.put(fd, dir)
+}
+
+func (t *tree) mountProc() error {
+	proc, err := newFS("proc", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+	if err != nil {
+		return fmt.Errorf("cannot mount /proc: %w", err)
+	}
+	if err := t.put(proc, "/proc"); err != nil {
+		return err
+	}
+	// These act on the running kernel. Not every kernel has all of them.
+	for _, name := range []string{"sys", "sysrq-trigger", "irq", "bus", "fs"} {
+		fd, err := cloneTree(proc, name, 0)
+		if absent(err) {
+			continue
+		}
+		if err == nil {
+			t.opened = append(t.opened, fd)
+			err = setAttributes(fd, 0, unix.MOUNT_ATTR_RDONLY, 0)
+		}
+		if err == nil {
+			err = attach(fd, proc, name)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot make /proc/%s read-only: %w", name, err)
+		}
+	}
+	for _, name := range []string{"kcore", "keys", "timer_list"} {
+		null, err := cloneTree(unix.AT_FDCWD, "/dev/null", 0)
+		if err != nil {
+			return fmt.Errorf("cannot mask /proc/%s: %w", name, err)
+		}
+		t.opened = append(t.opened, null)
+		if err := attach(null, proc, name); err != nil && !absent(err) {
+			return fmt.Errorf("cannot mask /proc/%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// mountSys shows the devices, and neither control groups nor EFI variables: those are mounts of the running system.
+func (t *tree) mountSys() error {
+	fd, err := newFS("sysfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC|unix.MOUNT_ATTR_RDONLY)
+	if err != nil {
+		return fmt.Errorf("cannot mount /sys: %w", err)
+	}
+	return t.put(fd, "/sys")
+}
+
+// mountDev makes a /dev in which nothing but the bound nodes can be opened.
+func (t *tree) mountDev() error {
+	dev, err := t.mountNew("/dev", "755")
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
+		if err := t.bindDevice(dev, name); err != nil {
+			return fmt.Errorf("cannot make /dev/%s: %w", name, err)
+		}
+	}
+	for _, link := range [][2]string{
+		{"/proc/self/fd", "fd"}, {"fd/0", "stdin"}, {"fd/1", "stdout"}, {"fd/2", "stderr"}, {"pts/ptmx", "ptmx"},
+	} {
+		if err := unix.Symlinkat(link[0], dev, link[1]); err != nil {
+			return fmt.Errorf("cannot make /dev/%s: %w", link[1], err)
+		}
+	}
+	if err := unix.Mkdirat(dev, "shm", 0o1777); err != nil {
+		return fmt.Errorf("cannot make /dev/shm: %w", err)
+	}
+	if err := unix.Mkdirat(dev, "pts", 0o755); err != nil {
+		return fmt.Errorf("cannot make /dev/pts: %w", err)
+	}
+	pts, err := newFS("devpts", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC,
+		option{"ptmxmode", "0666"}, option{"mode", "0620"}, option{"gid", "5"})
+	if err != nil {
+		return fmt.Errorf("cannot mount /dev/pts: %w", err)
+	}
+	t.opened = append(t.opened, pts)
+	if err := attach(pts, dev, "pts"); err != nil {
+		return fmt.Errorf("cannot mount /dev/pts: %w", err)
+	}
+	return nil
+}
+
+// bindDevice binds a node of our own /dev: /dev of the sandbox is mounted so that a node made in it cannot be opened.
+func (t *tree) bindDevice(dev int, name string) error {
+	if err := unix.Mknodat(dev, name, unix.S_IFREG|0o666, 0); err != nil {
+		return err
+	}
+	node, err := cloneTree(unix.AT_FDCWD, path.Join("/dev", name), 0)
+	if err != nil {
+		return err
+	}
+	t.opened = append(t.opened, node)
+	return attach(node, dev, name)
+}
+
+// mountRun fills /run with what declares a container, the shims, and the resolver's file.
+func (t *tree) mountRun(nameservers []byte) error {
+	run, err := t.mountNew("/run", "755")
+	if err != nil {
+		return err
+	}
+	if err := writeRuntime(run); err != nil {
+		return fmt.Errorf("cannot fill /run: %w", err)
+	}
+	if err := t.bindResolver(run, nameservers); err != nil {
+		return fmt.Errorf("cannot give /etc/resolv.conf to the sandbox: %w", err)
+	}
+	return nil
+}
+
+// hideHomes covers what belongs to people and not to the system. rpm reads its macros from HOME.
+func (t *tree) hideHomes() error {
+	for _, home := range []struct{ dir, mode string }{{"/home", "755"}, {"/root", "700"}} {
+		fd, err := resolve(t.root, home.dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+		if absent(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("cannot mount %s in %s: %w", home.dir, t.name, err)
+		}
+		t.opened = append(t.opened, fd)
+		hidden, err := newTmpfs(home.mode)
+		if err != nil {
+			return fmt.Errorf("cannot mount %s: %w", home.dir, err)
+		}
+		t.opened = append(t.opened, hidden)
+		if err := attach(hidden, fd, ""); err != nil {
+			return fmt.Errorf("cannot mount %s in %s: %w", home.dir, t.name, err)
+		}
+		if home.dir == "/root" {
+			if err := writeFile(hidden, ".rpmmacros", rpmMacros(), 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// bindCaches shows directories of the running system. One that either side
+// lacks is skipped: making it would change the snapshot.
+func (t *tree) bindCaches(host int, caches []string, readOnly bool) error {
+	attributes := uint64(unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV)
+	if readOnly {
+		attributes |= unix.MOUNT_ATTR_RDONLY
+	}
+	for _, dir := range caches {
+		if err := t.bindCache(host, dir, attributes); err != nil && !absent(err) {
+			return fmt.Errorf("cannot bind the package cache %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+func (t *tree) bindCache(host int, dir string, attributes uint64) error {
+	source, err := resolve(host, dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	t.opened = append(t.opened, source)
+	target, err := resolve(t.root, dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	t.opened = append(t.opened, target)
+	mount, err := cloneTree(source, "", unix.AT_RECURSIVE)
+	if err != nil {
+		return err
+	}
+	t.opened = append(t.opened, mount)
+	if err := setAttributes(mount, unix.AT_RECURSIVE, attributes, 0); err != nil {
+		return err
+	}
+	return attach(mount, target, "")
+}
+
+// pivot makes the tree / and lets go of the running system's mounts.
+func (t *tree) pivot() error {
+	if err := unix.Fchdir(t.root); err != nil {
+		return fmt.Errorf("cannot enter %s: %w", t.name, err)
+	}
+	// With both names the same, the old root ends up over the new one, and detaching it uncovers the new one.
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return fmt.Errorf("cannot make %s the root: %w", t.name, err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("cannot let go of the running system's mounts: %w", err)
+	}
+	if err := os.Chdir("/"); err != nil {
+		return fmt.Errorf("cannot enter the root: %w", err)
+	}
+	return nil
+}
