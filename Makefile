@@ -1,0 +1,38 @@
+# A thin index of what can be done here; the work is in scripts/ and in Go.
+
+BIN ?= bin
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+GOFLAGS_BUILD := -buildvcs=false -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+
+.PHONY: help build build-race demo demo-shell test bench lint clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
+
+build: $(BIN)/txctl ## bin/txupd (the daemon) and bin/txctl (its command, static)
+	CGO_ENABLED=1 go build $(GOFLAGS_BUILD) -o $(BIN)/txupd ./cmd/txupd
+
+build-race: $(BIN)/txctl ## the same, with the race detector in the daemon
+	CGO_ENABLED=1 go build -race $(GOFLAGS_BUILD) -o $(BIN)/txupd ./cmd/txupd
+
+.PHONY: $(BIN)/txctl
+$(BIN)/txctl:
+	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o $@ ./cmd/txctl
+
+demo: ## a system on a loop device, updated before your eyes
+	@scripts/apart demo demo
+
+demo-shell: ## the same system, and a shell in which txctl works on it
+	@scripts/apart demo demo -only-shell
+
+test: ## everything that CI checks
+	@scripts/test
+
+bench: ## ratios to the bare ioctls and to the installed tools
+	@scripts/apart test bench
+
+lint: ## format, vet, module file, import rules
+	@scripts/lint
+
+clean:
+	rm -rf $(BIN)
