@@ -1,0 +1,211 @@
+// What is looked at before a transaction begins: refusing early is better than
+// undoing late, and each refusal says the way out.
+
+package update
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+
+	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/pkgmgr"
+	"github.com/txupd/txupd/internal/sandbox"
+	"github.com/txupd/txupd/pkg/snapshot"
+)
+
+// The least free space that a transaction begins with. Package managers ask for
+// more and are told no by the file system; this keeps the undoing possible.
+const (
+	leastData     = 32 << 20
+	leastMetadata = 8 << 20
+)
+
+// check refuses what cannot end well.
+func (u *Updater) check(parent view) error {
+	if err := u.rootFollowsDefault(); err != nil {
+		return err
+	}
+	if err := selinux(); err != nil {
+		return err
+	}
+	if err := u.Store.Refusals(parent.subvolume.Identity()); err != nil {
+		return classify(err)
+	}
+	if err := u.databaseInside(); err != nil {
+		return err
+	}
+	return u.space()
+}
+
+// rootFollowsDefault refuses where the kernel is told which subvolume to mount:
+// changing the default would change nothing there.
+func (u *Updater) rootFollowsDefault() error {
+	for _, word := range strings.Fields(u.CommandLine) {
+		flags, ok := strings.CutPrefix(word, "rootflags=")
+		if !ok {
+			continue
+		}
+		for flag := range strings.SplitSeq(flags, ",") {
+			if strings.HasPrefix(flag, "subvol=") || strings.HasPrefix(flag, "subvolid=") {
+				return fmt.Errorf("%w: the kernel command line pins the root (%s), so the default subvolume does not decide what boots; "+
+					"remove it from the boot loader's configuration", fault.ErrNotSupported, word)
+			}
+		}
+	}
+	return nil
+}
+
+// selinux refuses where labels are enforced: a transaction would leave files without them.
+func selinux() error {
+	enforcing, err := os.ReadFile("/sys/fs/selinux/enforce")
+	if err == nil && strings.TrimSpace(string(enforcing)) == "1" {
+		return fmt.Errorf("%w: SELinux is enforcing, and labels inside a transaction are not handled; \"setenforce 0\" first", fault.ErrNotSupported)
+	}
+	return nil
+}
+
+func (u *Updater) space() error {
+	usage, err := u.Driver.Usage(u.Root)
+	if err != nil {
+		return err
+	}
+	const mib = 1 << 20
+	if free := usage.DataFree + usage.Unallocated; free < leastData {
+		return fmt.Errorf("%w: %d MiB are free for data, at least %d are needed", fault.ErrNoSpace, free/mib, leastData/mib)
+	}
+	if free := usage.MetadataFree + usage.Unallocated; free < leastMetadata {
+		return fmt.Errorf("%w: %d MiB are free for metadata, at least %d are needed", fault.ErrNoSpace, free/mib, leastMetadata/mib)
+	}
+	return nil
+}
+
+// databaseInside refuses where the package database lies on a shared tree: it
+// would not go along with the files that it speaks of.
+func (u *Updater) databaseInside() error {
+	m, err := u.Packages(u.Root)
+	if err != nil {
+		return nil // no package manager: run and shell work all the same
+	}
+	var root, dir unix.Stat_t
+	if err := unix.Stat(u.Root, &root); err != nil {
+		return err
+	}
+	for _, d := range m.Database() {
+		path := filepath.Join(u.Root, d)
+		if unix.Stat(path, &dir) != nil {
+			continue
+		}
+		if dir.Dev != root.Dev {
+			return fmt.Errorf("%w: the package database %s is not part of the root subvolume (it lies on a shared tree); "+
+				"move it into the root, for rpm to /usr/lib/sysimage/rpm, for dpkg by making /var part of the root", fault.ErrNotSupported, "/"+strings.Trim(d, "/"))
+		}
+	}
+	return nil
+}
+
+// apiTrees are mounted anew in every sandbox; .snapshots and the boot loader's files are nobody's data.
+var apiTrees = []string{"/proc", "/sys", "/dev", "/run", "/tmp", "/.snapshots", "/boot", "/efi", "/root", "/home"}
+
+// hiddenTrees lists the shared trees that a transaction does not see: what it
+// writes there goes into the snapshot's own directory, and stays hidden below
+// the mount after the boot.
+func (u *Updater) hiddenTrees() ([]string, error) {
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(u.Root))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the mounts below %s: %w", u.Root, err)
+	}
+	caches := u.caches()
+	var hidden []string
+	for _, m := range mounts {
+		rel := "/" + strings.Trim(strings.TrimPrefix(m.Mountpoint, u.Root), "/")
+		if rel == "/" || slices.ContainsFunc(apiTrees, func(a string) bool { return below(rel, a) }) {
+			continue
+		}
+		if slices.ContainsFunc(caches, func(c string) bool { return below(rel, c) || below(c, rel) }) {
+			continue
+		}
+		hidden = append(hidden, rel)
+	}
+	slices.Sort(hidden)
+	return slices.Compact(hidden), nil
+}
+
+// hiddenWarning names the hidden trees.
+func hiddenWarning(hidden []string) []string {
+	if len(hidden) == 0 {
+		return nil
+	}
+	return []string{"shared trees are not seen inside the transaction: " + strings.Join(hidden, ", ")}
+}
+
+// below reports whether path is dir or lies in it.
+func below(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
+
+func (u *Updater) caches() []string {
+	m, err := u.Packages(u.Root)
+	if err != nil {
+		return nil
+	}
+	return m.Caches()
+}
+
+// kernelIn is the newest kernel version whose modules are in root, "" where there is none.
+func kernelIn(root string) string {
+	r, err := os.OpenRoot(root)
+	if err != nil {
+		return ""
+	}
+	defer r.Close()
+	newest := ""
+	for _, dir := range []string{"usr/lib/modules", "lib/modules"} {
+		d, err := r.Open(dir)
+		if err != nil {
+			continue
+		}
+		names, _ := d.Readdirnames(-1) // what cannot be read is no kernel
+		d.Close()
+		for _, n := range names {
+			// Kernel versions order alike in every distribution.
+			if newest == "" || pkgmgr.CompareVersions(n, newest) > 0 {
+				newest = n
+			}
+		}
+	}
+	return newest
+}
+
+// rootOf lets a package manager look into a root: by reading its files, or by
+// running a query in a sandbox in which nothing can be written.
+func (u *Updater) rootOf(dir string, n snapshot.Number) pkgmgr.Root {
+	return pkgmgr.Root{Dir: dir, Run: func(ctx context.Context, argv []string) ([]byte, int, error) {
+		box, err := u.startSandbox(ctx, sandbox.Config{Root: dir, Number: uint64(n), ReadOnly: true})
+		if err != nil {
+			return nil, -1, err
+		}
+		defer box.Close()
+		var out bytes.Buffer
+		r, w, err := os.Pipe()
+		if err != nil {
+			return nil, -1, err
+		}
+		defer r.Close()
+		p, err := box.Start(ctx, sandbox.Command{Argv: argv, Stdout: w})
+		w.Close()
+		if err != nil {
+			return nil, -1, err
+		}
+		if _, err := out.ReadFrom(r); err != nil {
+			return nil, -1, err
+		}
+		exit, err := p.Wait()
+		return out.Bytes(), exit.Status, err
+	}}
+}

@@ -1,0 +1,308 @@
+// The commit: what was done is sealed, compared and recorded, and then one
+// atomic switch makes it what boots next.
+
+package update
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/pkgmgr"
+	"github.com/txupd/txupd/pkg/journal"
+	"github.com/txupd/txupd/pkg/journal/record"
+	"github.com/txupd/txupd/pkg/snapshot"
+)
+
+// errNoChange ends a transaction that changed nothing.
+var errNoChange = errors.New("nothing changed")
+
+// derivedError is a failure after the commit point: the new snapshot boots
+// next, and the rest will be reconciled.
+type derivedError struct{ err error }
+
+func (e *derivedError) Error() string {
+	return fmt.Sprintf("%v: %v", fault.ErrUnreconciled, e.err)
+}
+func (e *derivedError) Unwrap() []error { return []error{fault.ErrUnreconciled, e.err} }
+
+// CommitOptions change a commit.
+type CommitOptions struct {
+	Message       string // "" leaves the one of the beginning
+	KeepUnchanged bool
+}
+
+// Commit starts the commit of an open transaction; Done tells its end.
+func (t *Transaction) Commit(o CommitOptions) error {
+	ctx, leave, err := t.enter(context.Background())
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	if o.Message != "" {
+		t.rec.Message = o.Message
+	}
+	t.keep = t.keep || o.KeepUnchanged
+	t.mu.Unlock()
+	go func() {
+		defer leave()
+		t.settle(t.commit(ctx))
+	}()
+	return nil
+}
+
+// commit does everything from the end of the last command to the record of the
+// commit. The caller settles the transaction with what it returns.
+func (t *Transaction) commit(ctx context.Context) error {
+	u := t.u
+	t.progress("commit", "ending what still runs")
+	t.leave() // every process that could write is dead from here on
+	t.output.finish()
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	if err := u.engine.Do(ctx, t.plan, stepSeal); err != nil {
+		return fmt.Errorf("cannot seal snapshot %d: %w", t.number, err)
+	}
+	t.progress("commit", "looking at what changed")
+	files, err := t.changes(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("cannot compare snapshot %d with what it started from: %w", t.number, err)
+	}
+	if len(files) == 0 && !t.keep {
+		return errNoChange
+	}
+	if err := t.learnSubvolumes(); err != nil {
+		return err
+	}
+	if err := t.output.save(fmt.Sprint(t.number)); err != nil {
+		t.warn(fmt.Sprintf("the output of the commands could not be kept: %v", err))
+	}
+	if err := t.recordIntent(files); err != nil {
+		return err
+	}
+	t.progress("commit", "making it the default")
+	if err := u.engine.Do(ctx, t.plan, ""); err != nil {
+		return t.afterSwitch(err)
+	}
+	return t.recordCommitted()
+}
+
+// recordIntent makes durable what the snapshot holds and that it is about to become the default.
+func (t *Transaction) recordIntent(files []record.FileChange) error {
+	u := t.u
+	now := u.Now().UTC()
+	t.mu.Lock()
+	t.rec.Files = record.CountFiles(files)
+	t.rec.Packages = record.CountPackages(t.rec.PackageChanges)
+	t.rec.Finished, t.rec.Expires = &now, nil
+	t.forgetPlanned()
+	to := snapshot.SubvolumeID(t.rec.Subvolumes[string(snapshot.RoleSnapshot)].ID)
+	err := t.plan.Intend(stepSetDefault, switchData{Number: t.number, From: t.atBegin, To: to})
+	rec := t.rec
+	rec.Kernel = kernelIn(u.Store.Path(t.number, snapshot.RoleSnapshot))
+	t.rec.Kernel = rec.Kernel
+	steps, encodeErr := t.plan.Encode()
+	t.mu.Unlock()
+	if err := errors.Join(err, encodeErr); err != nil {
+		return err
+	}
+	// The marker is what a rebuilt journal knows of the snapshot: it says committed
+	// because it is only ever believed of a snapshot that stands.
+	marked := rec
+	marked.Phase = record.Committed
+	if err := u.mark(marked); err != nil {
+		return err
+	}
+	err = u.Journal.Update(func(tx *journal.Tx) error {
+		if err := tx.Put("commit", &rec.Actor, rec); err != nil {
+			return err
+		}
+		if err := tx.PutFiles(rec.Number, files); err != nil {
+			return err
+		}
+		return tx.PutSteps(rec.Number, steps)
+	})
+	if err != nil {
+		return fmt.Errorf("cannot record transaction %d: %w", t.number, err)
+	}
+	t.plan.Recorded()
+	return nil
+}
+
+// mark writes the record beside the snapshot.
+func (u *Updater) mark(rec record.Record) error {
+	raw, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	ids, err := identities(rec.Subvolumes)
+	if err != nil {
+		return err
+	}
+	m := snapshot.Marker{Number: snapshot.Number(rec.Number), UUID: rec.UUID, Subvolumes: ids, Record: raw}
+	if err := u.Store.WriteMarker(m.Number, m); err != nil {
+		return fmt.Errorf("cannot mark snapshot %d: %w", rec.Number, err)
+	}
+	return nil
+}
+
+// afterSwitch tells a failure before the commit point from one after it.
+func (t *Transaction) afterSwitch(err error) error {
+	happened, probe := t.u.engine.Committed(context.Background(), t.plan)
+	if probe == nil && !happened {
+		return err
+	}
+	// Not known counts as happened: nothing may be undone that may boot next.
+	return &derivedError{errors.Join(err, probe)}
+}
+
+// recordCommitted closes the record; the snapshot boots next already.
+func (t *Transaction) recordCommitted() error {
+	t.mu.Lock()
+	t.rec.Phase = record.Committed
+	rec := t.rec
+	t.mu.Unlock()
+	err := t.u.Journal.Update(func(tx *journal.Tx) error {
+		if err := tx.Put("committed", &rec.Actor, rec); err != nil {
+			return err
+		}
+		return tx.DeleteSteps(rec.Number)
+	})
+	if err != nil {
+		return &derivedError{fmt.Errorf("cannot record transaction %d: %w", t.number, err)}
+	}
+	return nil
+}
+
+// changes compares base and after, and says whose the files are and which packages changed.
+func (t *Transaction) changes(ctx context.Context) ([]record.FileChange, error) {
+	u := t.u
+	before, err := u.tree(t.number, snapshot.RoleBase)
+	if err != nil {
+		return nil, err
+	}
+	after, err := u.tree(t.number, snapshot.RoleAfter)
+	if err != nil {
+		return nil, err
+	}
+	found, err := snapshot.Compare(ctx, u.Search, before, after)
+	if err != nil {
+		return nil, err
+	}
+	hidden, err := u.hiddenTrees()
+	if err != nil {
+		return nil, err
+	}
+	files, lost := visible(found, hidden)
+	if lost > 0 {
+		t.warn(fmt.Sprintf("%d changes in shared trees (%s) are hidden below their mounts after the reboot", lost, strings.Join(hidden, ", ")))
+	}
+	if len(files) > 0 {
+		t.attribute(ctx, before.Dir, after.Dir, files)
+	}
+	return files, nil
+}
+
+// visible leaves out what lies below a shared tree: it never shows up in the
+// booted system, so it makes no snapshot worth booting. lost counts it.
+func visible(found []snapshot.Change, hidden []string) (files []record.FileChange, lost int) {
+	for _, c := range found {
+		if slices.ContainsFunc(hidden, func(h string) bool { return below(c.Path, h) }) {
+			lost++
+			continue
+		}
+		files = append(files, record.FileChange{Path: c.Path, Change: string(c.Kind)})
+	}
+	return files, lost
+}
+
+// tree is one side of a comparison.
+func (u *Updater) tree(n snapshot.Number, role snapshot.Role) (snapshot.Tree, error) {
+	dir := u.Store.Path(n, role)
+	s, err := u.Driver.Info(dir)
+	return snapshot.Tree{Dir: dir, Subvolume: s}, err
+}
+
+// attribute fills in owners and package changes. A package database that cannot
+// be read spoils no commit: the record says so instead.
+func (t *Transaction) attribute(ctx context.Context, before, after string, files []record.FileChange) {
+	m, err := t.u.Packages(after)
+	if err != nil {
+		return // no package manager: every file is nobody's
+	}
+	t.progress("commit", "asking the package database")
+	if err := t.own(ctx, m, before, after, files); err != nil {
+		t.warn(fmt.Sprintf("the owners of changed files are not known: %v", err))
+	}
+	if !touches(m.Database(), files) {
+		return
+	}
+	old, err := m.Installed(ctx, t.u.rootOf(before, t.number))
+	if err == nil {
+		var now []pkgmgr.Package
+		if now, err = m.Installed(ctx, t.u.rootOf(after, t.number)); err == nil {
+			t.mu.Lock()
+			t.rec.PackageChanges = pkgmgr.Diff(m, old, now)
+			t.mu.Unlock()
+			return
+		}
+	}
+	t.warn(fmt.Sprintf("the changes of packages are not known: %v", err))
+}
+
+// own asks the side that has the file: a removed one has its owner in the base.
+func (t *Transaction) own(ctx context.Context, m pkgmgr.Manager, before, after string, files []record.FileChange) error {
+	for _, side := range []struct {
+		dir  string
+		gone bool
+	}{{before, true}, {after, false}} {
+		var paths []string
+		for _, f := range files {
+			if (f.Change == record.Removed) == side.gone {
+				paths = append(paths, f.Path)
+			}
+		}
+		if len(paths) == 0 {
+			continue
+		}
+		owners, err := m.Owners(ctx, t.u.rootOf(side.dir, t.number), paths)
+		if err != nil {
+			return err
+		}
+		for i := range files {
+			if (files[i].Change == record.Removed) == side.gone {
+				files[i].Owner = owners[files[i].Path]
+			}
+		}
+	}
+	return nil
+}
+
+// touches reports whether a change lies in or below one of the directories (relative to the root).
+func touches(dirs []string, files []record.FileChange) bool {
+	return slices.ContainsFunc(files, func(f record.FileChange) bool {
+		return slices.ContainsFunc(dirs, func(d string) bool {
+			rest, ok := strings.CutPrefix(f.Path, "/"+strings.Trim(d, "/"))
+			return ok && (rest == "" || rest[0] == '/')
+		})
+	})
+}
+
+// warn adds a warning to the record.
+func (t *Transaction) warn(words string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rec.Warnings = append(t.rec.Warnings, words)
+}
+
+func (t *Transaction) progress(phase, text string) {
+	t.u.notify(Event{Kind: Progressed, Transaction: t, Phase: phase, Text: text})
+}

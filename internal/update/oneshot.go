@@ -1,0 +1,180 @@
+// Transactions of one go: begin, the commands, commit; or nothing.
+
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/pkgmgr"
+	"github.com/txupd/txupd/internal/sandbox"
+	"github.com/txupd/txupd/pkg/journal/record"
+)
+
+// Run begins a transaction, and returns when its snapshot stands; the command
+// and the commit go on. A command that fails ends it.
+func (u *Updater) Run(ctx context.Context, q Request, c Command) (*Transaction, error) {
+	if c.Terminal != nil && len(c.Argv) == 0 {
+		c.Argv = []string{"/bin/sh", "-c", `exec "${SHELL:-/bin/sh}" -l`}
+	}
+	if err := CheckArgv(c.Argv); err != nil {
+		return nil, err
+	}
+	q.commands = []Command{c}
+	t, err := u.Begin(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return t, t.oneShot(func(ctx context.Context) error {
+		exit, err := t.run(ctx, c)
+		if err != nil {
+			return err
+		}
+		// A shell's status is the one of its last command, which says nothing of the work as a whole.
+		if exit != 0 && c.Terminal == nil {
+			return fmt.Errorf("%w with status %d: %s", fault.ErrCommandFailed, exit, c.Argv[0])
+		}
+		return nil
+	}, t.offerStdin(c))
+}
+
+// oneShot works on the transaction in a goroutine of its own and then commits it.
+func (t *Transaction) oneShot(work func(context.Context) error, err error) error {
+	var leave func()
+	var ctx context.Context
+	if err == nil {
+		ctx, leave, err = t.enter(context.Background())
+	}
+	if err != nil {
+		return t.giveUpAndEnd(err)
+	}
+	go func() {
+		defer leave()
+		err := work(ctx)
+		t.u.notify(Event{Kind: CommandFinished, Transaction: t, Command: 0, Exit: t.State().Exit})
+		if err == nil {
+			err = t.commit(ctx)
+		}
+		t.settle(err)
+	}()
+	return nil
+}
+
+func (t *Transaction) giveUpAndEnd(cause error) error {
+	err := t.giveUp(record.Failed, cause)
+	t.end(err)
+	return err
+}
+
+// settle ends the transaction as its commit or work ended.
+func (t *Transaction) settle(err error) {
+	var derived *derivedError
+	switch {
+	case err == nil:
+		t.end(nil)
+	case errors.As(err, &derived):
+		t.end(err)
+	case errors.Is(err, errNoChange):
+		t.mu.Lock()
+		t.same = true
+		t.mu.Unlock()
+		t.end(t.giveUp(record.Discarded, nil))
+	case errors.Is(err, errDryRun):
+		t.end(t.giveUp(record.Discarded, nil))
+	default:
+		t.end(t.giveUp(record.Failed, err))
+	}
+}
+
+// errDryRun ends a transaction that only looked.
+var errDryRun = errors.New("a dry run changes nothing")
+
+// PackageRequest is a change of packages.
+type PackageRequest struct {
+	Request
+	Names  []string // for KindPkgAdd and KindPkgRemove
+	DryRun bool
+}
+
+// Packages begins a transaction that adds, removes or updates packages, by its Kind.
+func (u *Updater) ChangePackages(ctx context.Context, q PackageRequest) (*Transaction, error) {
+	if q.Kind != KindUpdate {
+		if len(q.Names) == 0 {
+			return nil, fmt.Errorf("%w: no package is named", fault.ErrInvalidArgument)
+		}
+		if err := pkgmgr.CheckNames(q.Names); err != nil {
+			return nil, fmt.Errorf("%w: %w", fault.ErrInvalidArgument, err)
+		}
+	}
+	m, err := u.Packages(u.Root)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", fault.ErrNotSupported, err)
+	}
+	var commands []pkgmgr.Command
+	o := pkgmgr.Options{DryRun: q.DryRun}
+	switch q.Kind {
+	case KindPkgAdd:
+		commands = m.Add(slices.Clone(q.Names), o)
+	case KindPkgRemove:
+		commands = m.Remove(slices.Clone(q.Names), o)
+	case KindUpdate:
+		commands = m.Update(o)
+	default:
+		return nil, fmt.Errorf("internal error: %q is no change of packages", q.Kind)
+	}
+	for _, c := range commands {
+		q.commands = append(q.commands, Command{Argv: c.Argv, Env: c.Env})
+	}
+	t, err := u.Begin(ctx, q.Request)
+	if err != nil {
+		return nil, err
+	}
+	return t, t.oneShot(func(ctx context.Context) error {
+		if err := t.manage(ctx, m, commands); err != nil {
+			return err
+		}
+		if q.DryRun {
+			return errDryRun
+		}
+		return nil
+	}, nil)
+}
+
+// maxRounds bounds how often a package manager may ask to be run again.
+const maxRounds = 3
+
+// manage runs the package manager's commands, once more where it replaced itself.
+func (t *Transaction) manage(ctx context.Context, m pkgmgr.Manager, commands []pkgmgr.Command) error {
+	for range maxRounds {
+		again := false
+		for _, c := range commands {
+			exit, err := t.run(ctx, Command{Argv: c.Argv, Env: c.Env})
+			if err != nil {
+				return err
+			}
+			out := m.Outcome(c.Argv, exit, []byte(t.output.tail(64<<10)))
+			if !out.OK {
+				return fmt.Errorf("%w: %s\n%s", fault.ErrPackageManager, out.Note, t.lastWords())
+			}
+			if out.Note != "" {
+				t.warn(out.Note)
+			}
+			again = again || out.Again
+		}
+		if !again {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: it asked to be run again %d times", fault.ErrPackageManager, maxRounds)
+}
+
+// lastWords is the end of the output, what a person needs to see of a failure.
+func (t *Transaction) lastWords() string { return lastLines(t.output.tail(4000), 8) }
+
+// Terminal is the size of a terminal; it spares callers the sandbox package.
+func Terminal(rows, columns uint16) *sandbox.Size {
+	return &sandbox.Size{Rows: rows, Cols: columns}
+}

@@ -1,0 +1,264 @@
+// The output of a transaction's commands: kept in a file without a name while
+// the transaction lives, so that readers may come late and be slow without
+// anybody waiting for them, and compressed into the log at its end.
+
+package update
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Stream tells output from errors.
+type Stream byte
+
+// The streams of a command.
+const (
+	Stdout Stream = 1
+	Stderr Stream = 2
+)
+
+// frameHeader stands before each piece of output: stream, four bytes of length.
+const frameHeader = 5
+
+// Output collects what the commands of one transaction print.
+type Output struct {
+	dir string // where the log goes
+
+	mu      sync.Mutex
+	grown   *sync.Cond
+	file    *os.File // frames, made with the first byte
+	size    int64
+	marks   []int64 // where the output of each command begins
+	closed  bool
+	failure error // writing failed: the output is cut there
+	readers int
+}
+
+func newOutput(dir string) *Output {
+	o := &Output{dir: dir}
+	o.grown = sync.NewCond(&o.mu)
+	return o
+}
+
+// mark notes that the next command begins.
+func (o *Output) mark() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.marks = append(o.marks, o.size)
+}
+
+// write appends one piece. A full disk must not stop the command's pipe: the
+// output is cut and the failure kept for the record.
+func (o *Output) write(s Stream, p []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed || o.failure != nil || len(p) == 0 {
+		return
+	}
+	if o.file == nil {
+		f, err := namelessFile(o.dir)
+		if err != nil {
+			o.failure = err
+			return
+		}
+		o.file = f
+	}
+	frame := make([]byte, frameHeader+len(p))
+	frame[0] = byte(s)
+	binary.BigEndian.PutUint32(frame[1:], uint32(len(p)))
+	copy(frame[frameHeader:], p)
+	if _, err := o.file.WriteAt(frame, o.size); err != nil {
+		o.failure = fmt.Errorf("cannot keep the output of the command: %w", err)
+		return
+	}
+	o.size += int64(len(frame))
+	o.grown.Broadcast()
+}
+
+// namelessFile makes a file that is gone with its last descriptor: a crash leaves nothing behind.
+func namelessFile(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(dir, ".output-")
+	if err != nil {
+		return nil, err
+	}
+	return f, os.Remove(f.Name())
+}
+
+// collect copies r to a stream until its end.
+func (o *Output) collect(s Stream, r io.Reader) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		o.write(s, buf[:n])
+		if err != nil {
+			return
+		}
+	}
+}
+
+// copyTo writes one stream to w, from the given command on, until the output
+// is closed or w fails.
+func (o *Output) copyTo(w io.Writer, s Stream, command int) error {
+	o.mu.Lock()
+	var at int64
+	if command > 0 {
+		at = o.size
+		if command < len(o.marks) {
+			at = o.marks[command]
+		}
+	}
+	o.readers++
+	o.mu.Unlock()
+	defer o.release()
+	buf := make([]byte, 32<<10)
+	for {
+		o.mu.Lock()
+		for at == o.size && !o.closed {
+			o.grown.Wait()
+		}
+		end, file := o.size, o.file
+		o.mu.Unlock()
+		if at == end {
+			return nil
+		}
+		for at < end {
+			var header [frameHeader]byte
+			if _, err := file.ReadAt(header[:], at); err != nil {
+				return fmt.Errorf("cannot read kept output: %w", err)
+			}
+			length := int64(binary.BigEndian.Uint32(header[1:]))
+			at += frameHeader
+			if Stream(header[0]) != s {
+				at += length
+				continue
+			}
+			for length > 0 {
+				n, err := file.ReadAt(buf[:min(int64(len(buf)), length)], at)
+				if err != nil && !errors.Is(err, io.EOF) {
+					return fmt.Errorf("cannot read kept output: %w", err)
+				}
+				if _, err := w.Write(buf[:n]); err != nil {
+					return err
+				}
+				at += int64(n)
+				length -= int64(n)
+			}
+		}
+	}
+}
+
+// release lets go of the file when the last reader of a closed output leaves.
+func (o *Output) release() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.readers--
+	o.drop()
+}
+
+func (o *Output) drop() {
+	if o.closed && o.readers == 0 && o.file != nil {
+		o.file.Close()
+	}
+}
+
+// finish ends the output: readers come to the end. No more can be written.
+func (o *Output) finish() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return
+	}
+	o.closed = true
+	o.grown.Broadcast()
+	o.readers++ // until tail and save had their turn, see forget
+}
+
+// forget lets go of the file once nobody will ask again.
+func (o *Output) forget() { o.release() }
+
+// save compresses everything into dir/name.zst, both streams in the order of
+// their coming. Nothing printed, nothing written.
+func (o *Output) save(name string) error {
+	o.mu.Lock()
+	file, size, failure := o.file, o.size, o.failure
+	o.mu.Unlock()
+	if failure != nil {
+		return failure
+	}
+	if size == 0 {
+		return nil
+	}
+	final := filepath.Join(o.dir, name+".zst")
+	f, err := os.OpenFile(final+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	enc, err := zstd.NewWriter(f, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(256<<10))
+	if err != nil {
+		return err
+	}
+	if err := eachFrame(io.NewSectionReader(file, 0, size), func(_ Stream, p []byte) error {
+		_, err := enc.Write(p)
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := enc.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), final)
+}
+
+// tail returns the last limit bytes of everything printed.
+func (o *Output) tail(limit int) string {
+	o.mu.Lock()
+	file, size := o.file, o.size
+	o.mu.Unlock()
+	if size == 0 {
+		return ""
+	}
+	var last []byte
+	// A frame's output is read whole, so a failing read shows as a shorter tail.
+	_ = eachFrame(io.NewSectionReader(file, 0, size), func(_ Stream, p []byte) error {
+		last = append(last, p...)
+		if len(last) > 2*limit {
+			last = append(last[:0], last[len(last)-limit:]...)
+		}
+		return nil
+	})
+	if len(last) > limit {
+		last = last[len(last)-limit:]
+	}
+	return string(last)
+}
+
+func eachFrame(r io.Reader, fn func(Stream, []byte) error) error {
+	var header [frameHeader]byte
+	for {
+		if _, err := io.ReadFull(r, header[:]); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		p := make([]byte, binary.BigEndian.Uint32(header[1:]))
+		if _, err := io.ReadFull(r, p); err != nil {
+			return err
+		}
+		if err := fn(Stream(header[0]), p); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package update
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+func TestLateReaderSeesEverything(t *testing.T) {
+	o := newOutput(t.TempDir())
+	o.mark()
+	o.write(Stdout, []byte("one "))
+	o.write(Stderr, []byte("oops"))
+	o.mark()
+	o.write(Stdout, []byte("two"))
+	read := func(s Stream, command int) <-chan string {
+		c := make(chan string, 1)
+		go func() {
+			var b bytes.Buffer
+			if err := o.copyTo(&b, s, command); err != nil {
+				t.Error(err)
+			}
+			c <- b.String()
+		}()
+		return c
+	}
+	all, second, errs := read(Stdout, 0), read(Stdout, 1), read(Stderr, 0)
+	o.write(Stdout, []byte(" three"))
+	o.finish()
+	if got := <-all; got != "one two three" {
+		t.Errorf("all output: %q", got)
+	}
+	if got := <-second; got != "two three" {
+		t.Errorf("output of the second command: %q", got)
+	}
+	if got := <-errs; got != "oops" {
+		t.Errorf("errors: %q", got)
+	}
+	if got := o.tail(9); got != "two three" {
+		t.Errorf("tail: %q", got)
+	}
+	if got := <-read(Stdout, 0); got != "one two three" {
+		t.Errorf("a reader after the end got %q", got)
+	}
+	o.forget()
+}
+
+func TestStuckReaderHoldsNobodyUp(t *testing.T) {
+	o := newOutput(t.TempDir())
+	r, w := io.Pipe() // nobody reads
+	done := make(chan error, 1)
+	go func() { done <- o.copyTo(w, Stdout, 0) }()
+	big := []byte(strings.Repeat("x", 1<<20))
+	for range 8 {
+		o.write(Stdout, big)
+	}
+	o.finish()
+	if got := len(o.tail(100)); got != 100 {
+		t.Errorf("tail of %d bytes", got)
+	}
+	r.Close()
+	if err := <-done; err == nil {
+		t.Error("the reader that left got no error")
+	}
+	o.forget()
+}
+
+func TestSavedLogHoldsBothStreams(t *testing.T) {
+	dir := t.TempDir()
+	o := newOutput(dir)
+	o.mark()
+	o.write(Stdout, []byte("out\n"))
+	o.write(Stderr, []byte("err\n"))
+	o.finish()
+	if err := o.save("7"); err != nil {
+		t.Fatal(err)
+	}
+	o.forget()
+	names, err := os.ReadDir(dir)
+	if err != nil || len(names) != 1 || names[0].Name() != "7.zst" {
+		t.Fatalf("left in the log directory: %v, %v", names, err)
+	}
+	f, err := os.Open(dir + "/7.zst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	d, err := zstd.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if got, err := io.ReadAll(d); err != nil || string(got) != "out\nerr\n" {
+		t.Fatalf("log holds %q, %v", got, err)
+	}
+}
+
+func TestNothingPrintedNothingKept(t *testing.T) {
+	dir := t.TempDir()
+	o := newOutput(dir)
+	o.mark()
+	o.finish()
+	if err := o.save("7"); err != nil {
+		t.Fatal(err)
+	}
+	o.forget()
+	if names, _ := os.ReadDir(dir); len(names) != 0 {
+		t.Fatalf("left in the log directory: %v", names)
+	}
+}

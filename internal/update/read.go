@@ -1,0 +1,124 @@
+// What the journal and the snapshots say, for those who only ask.
+
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/pkg/journal"
+	"github.com/txupd/txupd/pkg/journal/record"
+	"github.com/txupd/txupd/pkg/snapshot"
+)
+
+// Show returns one record with its file changes.
+func (u *Updater) Show(n snapshot.Number) (record.Record, error) {
+	var rec record.Record
+	err := u.Journal.View(func(tx *journal.Tx) (err error) {
+		if rec, err = tx.Record(uint64(n)); err != nil {
+			return err
+		}
+		rec.FileChanges, err = tx.Files(uint64(n))
+		if errors.Is(err, journal.ErrNotFound) {
+			err = nil
+		}
+		return err
+	})
+	if errors.Is(err, journal.ErrNotFound) {
+		return rec, fmt.Errorf("snapshot %d: %w", n, fault.ErrNotFound)
+	}
+	return complete(rec), err
+}
+
+// LogRequest selects records.
+type LogRequest struct {
+	Limit   uint64 // 0 is no limit
+	Package string // only transactions that changed it
+}
+
+// Records returns records without their file changes, newest first.
+func (u *Updater) Records(q LogRequest) ([]record.Record, error) {
+	found := []record.Record{}
+	full := func() bool { return q.Limit > 0 && uint64(len(found)) >= q.Limit }
+	err := u.Journal.View(func(tx *journal.Tx) error {
+		if q.Package != "" {
+			numbers, err := tx.ByPackage(q.Package)
+			if err != nil {
+				return err
+			}
+			for _, n := range numbers {
+				if full() {
+					break
+				}
+				rec, err := tx.Record(n)
+				if err != nil {
+					return err
+				}
+				found = append(found, complete(rec))
+			}
+			return nil
+		}
+		for rec, err := range tx.Records(journal.Newest, true) {
+			if err != nil {
+				return err
+			}
+			if full() {
+				break
+			}
+			found = append(found, complete(rec))
+		}
+		return nil
+	})
+	return found, err
+}
+
+// complete makes absent lists empty ones, so that the JSON has no null where a list belongs.
+func complete(rec record.Record) record.Record {
+	if rec.Tags == nil {
+		rec.Tags = []string{}
+	}
+	if rec.Commands == nil {
+		rec.Commands = []record.Command{}
+	}
+	if rec.PackageChanges == nil {
+		rec.PackageChanges = []record.PackageChange{}
+	}
+	if rec.FileChanges == nil {
+		rec.FileChanges = []record.FileChange{}
+	}
+	if rec.EtcDecisions == nil {
+		rec.EtcDecisions = []record.EtcDecision{}
+	}
+	if rec.Boots == nil {
+		rec.Boots = []record.Boot{}
+	}
+	return rec
+}
+
+// Installed lists the packages of a snapshot, by a word or number as for a transaction.
+func (u *Updater) Installed(ctx context.Context, from string) (bus.Packages, error) {
+	v, _, err := u.parentOf(ctx, from)
+	if err != nil {
+		return bus.Packages{}, err
+	}
+	dir, err := u.Store.Locate(v.subvolume.Identity())
+	if err != nil {
+		return bus.Packages{}, err
+	}
+	m, err := u.Packages(dir)
+	if err != nil {
+		return bus.Packages{}, fmt.Errorf("%w: %w", fault.ErrNotSupported, err)
+	}
+	found, err := m.Installed(ctx, u.rootOf(dir, v.number))
+	if err != nil {
+		return bus.Packages{}, fmt.Errorf("cannot list the packages of snapshot %d: %w", v.number, err)
+	}
+	doc := bus.Packages{Manager: m.Name(), Snapshot: uint64(v.number), Packages: make([]bus.Package, len(found))}
+	for i, p := range found {
+		doc.Packages[i] = bus.Package{Name: p.Name, Arch: p.Arch, Version: p.Version}
+	}
+	return doc, nil
+}

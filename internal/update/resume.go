@@ -1,0 +1,309 @@
+// What the daemon does when it starts: it looks at what it finds, not at what
+// it believes, and finishes or undoes what a crash left.
+
+package update
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/txupd/txupd/internal/engine"
+	"github.com/txupd/txupd/pkg/journal"
+	"github.com/txupd/txupd/pkg/journal/record"
+	"github.com/txupd/txupd/pkg/snapshot"
+)
+
+// Resume finishes or undoes every transaction that was interrupted, takes up an
+// open one that waited, adopts the running root and notes the boot. Running it
+// twice changes nothing.
+func (u *Updater) Resume(ctx context.Context) error {
+	var unfinished []uint64
+	if err := u.Journal.View(func(tx *journal.Tx) (err error) {
+		unfinished, err = tx.Unfinished()
+		return err
+	}); err != nil {
+		return err
+	}
+	for _, n := range unfinished {
+		if err := u.resume(ctx, n); err != nil {
+			return fmt.Errorf("cannot resume transaction %d: %w", n, err)
+		}
+	}
+	if err := u.sweep(); err != nil {
+		return err
+	}
+	if err := u.adopt(); err != nil {
+		return err
+	}
+	return u.noteBoot()
+}
+
+// resume decides about one transaction with recorded steps.
+func (u *Updater) resume(ctx context.Context, n uint64) error {
+	var rec record.Record
+	var raw []byte
+	if err := u.Journal.View(func(tx *journal.Tx) (err error) {
+		if rec, err = tx.Record(n); err != nil {
+			return err
+		}
+		raw, err = tx.Steps(n)
+		return err
+	}); err != nil {
+		return err
+	}
+	plan, err := engine.Decode(raw)
+	if err != nil {
+		return err
+	}
+	committed, err := u.engine.Committed(ctx, plan)
+	if err != nil {
+		return err
+	}
+	if committed || plan.Has(stepRemove) {
+		return u.finish(ctx, rec, plan)
+	}
+	if plan.Has(stepSetDefault) && rec.Phase != record.Open {
+		// A rollback whose switch did not happen: nothing to undo.
+		return u.close(rec, "rollback-failed")
+	}
+	t := &Transaction{
+		u: u, number: snapshot.Number(n), rec: rec, plan: plan, output: newOutput(u.logDir()), started: len(rec.Commands),
+		step: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	if rec.Phase == record.Open && u.waits(rec, plan) {
+		return u.takeUp(t)
+	}
+	cause := error(nil)
+	if rec.Phase == record.Open {
+		cause = errors.New("interrupted: the daemon ended while it was under way")
+		u.Log.Warn("undoing an interrupted transaction", "transaction", n)
+	}
+	phase := record.Failed
+	if rec.Phase == record.Discarded {
+		phase = record.Discarded // its undoing was interrupted
+	}
+	if rec.Phase == record.Open && rec.Expires != nil && u.Now().After(*rec.Expires) {
+		phase, cause = record.Discarded, nil
+	}
+	return t.undo(phase, cause)
+}
+
+// waits reports whether the transaction was open with no command running: such
+// a one outlives the daemon.
+func (u *Updater) waits(rec record.Record, plan *engine.Plan) bool {
+	if rec.Kind != KindBegin || plan.Has(stepSetDefault) || len(rec.Subvolumes) == 0 {
+		return false
+	}
+	if rec.Expires != nil && u.Now().After(*rec.Expires) {
+		return false
+	}
+	for _, c := range rec.Commands {
+		if c.Exit == record.NoExit {
+			return false
+		}
+	}
+	made, err := u.Store.Made(snapshot.Number(rec.Number))
+	if err != nil || made[snapshot.RoleSnapshot] != rootOfRecord(rec) {
+		return false
+	}
+	root, err := u.Driver.Info(u.Store.Path(snapshot.Number(rec.Number), snapshot.RoleSnapshot))
+	// A commit that was cut may have sealed it already.
+	return err == nil && !root.ReadOnly
+}
+
+// takeUp goes on with an open transaction.
+func (u *Updater) takeUp(t *Transaction) error {
+	h, err := u.hold(fmt.Sprintf("transaction %d (%s)", t.number, t.rec.Kind), t.rec.Actor)
+	if err != nil {
+		return err
+	}
+	h.since = t.rec.Created
+	t.holder = h
+	if t.rec.Parent != nil {
+		if t.parent, err = u.existing(snapshot.Number(*t.rec.Parent)); err != nil {
+			t.parent = view{number: snapshot.Number(*t.rec.Parent), foreign: true}
+		}
+	}
+	t.plan.Did(stepPrepare, stepPublish)
+	var data makeData
+	if err := t.plan.Data(stepPrepare, &data); err != nil {
+		return err
+	}
+	t.atBegin = data.Default
+	u.remember(t)
+	u.Log.Info("an open transaction waits", "transaction", t.number)
+	return nil
+}
+
+// finish completes what passed its commit point.
+func (u *Updater) finish(ctx context.Context, rec record.Record, plan *engine.Plan) error {
+	if err := u.engine.Finish(ctx, plan); err != nil {
+		return err
+	}
+	u.Log.Warn("finished an interrupted transaction", "transaction", rec.Number)
+	switch {
+	case plan.Has(stepRemove):
+		if rec.Deleted == nil {
+			now := u.Now().UTC()
+			rec.Deleted = &now
+		}
+		return u.close(rec, "deleted")
+	case rec.Phase == record.Open:
+		rec.Phase = record.Committed
+		return u.close(rec, "committed")
+	}
+	return u.close(rec, "rolled-back")
+}
+
+// close writes the record and drops its steps.
+func (u *Updater) close(rec record.Record, event string) error {
+	return u.Journal.Update(func(tx *journal.Tx) error {
+		if err := tx.Put(event, nil, rec); err != nil {
+			return err
+		}
+		return tx.DeleteSteps(rec.Number)
+	})
+}
+
+// sweep removes half-made and half-removed snapshots that no recorded step
+// speaks of: what a lost journal leaves.
+func (u *Updater) sweep() error {
+	orphans, err := u.Store.Orphans()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, o := range orphans {
+		t := u.Current()
+		if t != nil && t.rec.UUID == o.UUID {
+			continue
+		}
+		u.Log.Warn("removing what an interrupted transaction left", "uuid", o.UUID)
+		errs = append(errs, u.Store.Remove(snapshot.RemoveRequest{UUID: o.UUID}))
+	}
+	return errors.Join(errs...)
+}
+
+// adopt gives the running root a record if txupd did not make it: good, and
+// protected, so that the first trial has somewhere to fall back to.
+func (u *Updater) adopt() error {
+	booted, err := u.Store.Booted()
+	if err != nil {
+		return err
+	}
+	v, err := u.viewOf(booted)
+	if err != nil || !v.foreign {
+		return err
+	}
+	var taken bool
+	if err := u.Journal.View(func(tx *journal.Tx) error {
+		rec, err := tx.Record(uint64(v.number))
+		if errors.Is(err, journal.ErrNotFound) {
+			return nil
+		}
+		taken = err == nil && rec.Deleted == nil && rec.Phase == record.Committed
+		return err
+	}); err != nil {
+		return err
+	}
+	if taken {
+		// Another subvolume took the place of one that we know: it is shown as foreign, and nothing is overwritten.
+		return nil
+	}
+	rec := record.Record{
+		Number: uint64(v.number), UUID: booted.UUID.String(), Phase: record.Committed, Verdict: record.Good, VerdictSequence: 1,
+		Adopted: true, Kind: KindAdopt, Message: "the system as txupd found it", Created: u.Now().UTC(), Tags: []string{},
+		Actor:      record.Actor{Name: "txupd"},
+		Kernel:     kernelIn(u.Root),
+		Subvolumes: map[string]record.Subvolume{string(snapshot.RoleSnapshot): {ID: uint64(booted.ID), UUID: booted.UUID.String()}},
+	}
+	return u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("adopted", nil, rec) })
+}
+
+// noteBoot records that the booted snapshot was booted, once a boot.
+func (u *Updater) noteBoot() error {
+	booted, err := u.Store.Booted()
+	if err != nil {
+		return err
+	}
+	v, err := u.viewOf(booted)
+	if err != nil || v.foreign {
+		return err
+	}
+	for _, b := range v.rec.Boots {
+		if b.BootID == u.BootID {
+			return nil
+		}
+	}
+	v.rec.Boots = append(v.rec.Boots, record.Boot{
+		BootID: u.BootID, First: u.Now().UTC(), Count: len(v.rec.Boots) + 1, Verdict: v.rec.Verdict, Failed: []string{},
+	})
+	return u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("booted", nil, v.rec) })
+}
+
+// Rebuild fills a fresh journal from what stands under .snapshots, after the
+// old one was set aside as damaged.
+func (u *Updater) Rebuild(aside, reason string) error {
+	entries, err := u.Store.Entries()
+	if err != nil {
+		return err
+	}
+	standby, err := u.Store.Default()
+	if err != nil {
+		return err
+	}
+	warning := fmt.Sprintf("the journal was damaged (%s) and rebuilt from the snapshots; the old one is kept as %s", reason, aside)
+	u.Log.Error(warning)
+	var lost []snapshot.RemoveRequest
+	err = u.Journal.Update(func(tx *journal.Tx) error {
+		for _, e := range entries {
+			if e.Marker == nil {
+				continue
+			}
+			var rec record.Record
+			if err := json.Unmarshal(e.Marker.Record, &rec); err != nil {
+				u.Log.Error("cannot read the marker", "snapshot", e.Number, "error", err)
+				continue
+			}
+			if rec.Number != uint64(e.Number) || rec.UUID != e.Marker.UUID {
+				continue
+			}
+			if rec.Phase == record.Open {
+				// Without its steps it cannot go on; what was default is not taken away.
+				rec.Phase = record.Committed
+				if e.Snapshot.Identity() != standby.Identity() {
+					rec.Phase = record.Failed
+					lost = append(lost, snapshot.RemoveRequest{Number: e.Number, UUID: rec.UUID})
+				}
+			}
+			made, err := u.Store.Made(e.Number)
+			if err != nil {
+				return err
+			}
+			rec.Subvolumes = recorded(made)
+			rec.Warnings = append(rec.Warnings, warning)
+			if err := tx.Put("rebuilt", nil, rec); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, r := range lost {
+		err = errors.Join(err, u.Store.Remove(r))
+	}
+	return err
+}
+
+// lastLines keeps the last n lines that say anything.
+func lastLines(s string, n int) string {
+	var lines []string
+	for line := range strings.SplitSeq(strings.ReplaceAll(s, "\r", "\n"), "\n") {
+		if line = strings.TrimRight(line, " \t"); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}

@@ -1,0 +1,367 @@
+// What boots now and next: roles are computed from the file system each time,
+// and matched with records by subvolume uuid, never by number alone.
+
+package update
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/pkg/journal"
+	"github.com/txupd/txupd/pkg/journal/record"
+	"github.com/txupd/txupd/pkg/snapshot"
+)
+
+// view is one snapshot as it stands: what the file system and the journal say of it.
+type view struct {
+	number    snapshot.Number
+	subvolume snapshot.Subvolume
+	rec       record.Record
+	// foreign: the journal has no record that matches the subvolume.
+	foreign bool
+}
+
+// same reports whether two views are the same subvolume.
+func (v view) same(o view) bool { return v.subvolume.Identity() == o.subvolume.Identity() }
+
+// roles is what boots now and next.
+type roles struct {
+	u               *Updater
+	booted, standby view // standby: the default, which may be the booted one
+}
+
+// roles asks the file system; its cost does not grow with the number of snapshots.
+func (u *Updater) roles() (*roles, error) {
+	booted, err := u.Store.Booted()
+	if err != nil {
+		return nil, err
+	}
+	standby, err := u.Store.Default()
+	if err != nil {
+		return nil, err
+	}
+	r := &roles{u: u}
+	if r.booted, err = u.viewOf(booted); err != nil {
+		return nil, err
+	}
+	r.standby, err = u.viewOf(standby)
+	return r, err
+}
+
+// viewOf matches a subvolume with its record.
+func (u *Updater) viewOf(s snapshot.Subvolume) (view, error) {
+	n, _ := u.Store.NumberOf(s) // a root outside .snapshots is number 0
+	v := view{number: n, subvolume: s}
+	err := u.Journal.View(func(tx *journal.Tx) (err error) {
+		v.rec, err = tx.Record(uint64(n))
+		return err
+	})
+	switch {
+	case errors.Is(err, journal.ErrNotFound):
+		v.foreign = true
+	case err != nil:
+		return view{}, err
+	case rootOfRecord(v.rec) != s.Identity():
+		v.rec, v.foreign = record.Record{}, true
+	}
+	return v, nil
+}
+
+// pending is the default where it is not booted.
+func (r *roles) pending() (view, bool) { return r.standby, !r.standby.same(r.booted) }
+
+// choose resolves a word or a number; "" is the pending one, else the booted one.
+func (r *roles) choose(word string) (view, error) {
+	switch word {
+	case "", bus.WordDefault:
+		return r.standby, nil
+	case bus.WordBooted:
+		return r.booted, nil
+	case bus.WordPending:
+		if v, ok := r.pending(); ok {
+			return v, nil
+		}
+		return view{}, fmt.Errorf("no snapshot is pending: %w", fault.ErrNotFound)
+	case bus.WordLastGood:
+		n, ok, err := r.u.lastGood(nil)
+		if err != nil {
+			return view{}, err
+		}
+		if !ok {
+			return view{}, fmt.Errorf("no snapshot has a good verdict: %w", fault.ErrNotFound)
+		}
+		return r.u.existing(n)
+	}
+	n, err := strconv.ParseUint(word, 10, 64)
+	if err != nil {
+		return view{}, fmt.Errorf("%w: snapshot %q: neither a number nor one of booted, default, pending, last-good", fault.ErrInvalidArgument, word)
+	}
+	return r.u.existing(snapshot.Number(n))
+}
+
+// existing finds the committed snapshot with that number, record and subvolume matching.
+func (u *Updater) existing(n snapshot.Number) (view, error) {
+	missing := fmt.Errorf("snapshot %d: %w", n, fault.ErrNotFound)
+	var rec record.Record
+	err := u.Journal.View(func(tx *journal.Tx) (err error) {
+		rec, err = tx.Record(uint64(n))
+		return err
+	})
+	if errors.Is(err, journal.ErrNotFound) {
+		return view{}, missing
+	} else if err != nil {
+		return view{}, err
+	}
+	switch {
+	case rec.Deleted != nil:
+		return view{}, fmt.Errorf("snapshot %d was deleted: %w", n, fault.ErrNotFound)
+	case rec.Phase != record.Committed:
+		return view{}, fmt.Errorf("transaction %d is %s and has no snapshot: %w", n, rec.Phase, fault.ErrNotFound)
+	}
+	want := rootOfRecord(rec)
+	s, err := u.Driver.ByID(u.Root, want.ID)
+	if errors.Is(err, snapshot.ErrNoSubvolume) || err == nil && s.Identity() != want {
+		return view{}, fmt.Errorf("snapshot %d is recorded, but its subvolume is gone: %w", n, fault.ErrNotFound)
+	}
+	return view{number: n, subvolume: s, rec: rec}, err
+}
+
+// lastGood is the snapshot with the latest good verdict, by sequence of
+// verdicts; except leaves one out.
+func (u *Updater) lastGood(except *snapshot.Number) (snapshot.Number, bool, error) {
+	var best record.Record
+	found := false
+	err := u.Journal.View(func(tx *journal.Tx) error {
+		for rec, err := range tx.Records(0, false) {
+			if err != nil {
+				return err
+			}
+			if rec.Verdict != record.Good || rec.Phase != record.Committed || rec.Deleted != nil ||
+				except != nil && rec.Number == uint64(*except) {
+				continue
+			}
+			if !found || rec.VerdictSequence > best.VerdictSequence {
+				best, found = rec, true
+			}
+		}
+		return nil
+	})
+	return snapshot.Number(best.Number), found, err
+}
+
+// Status answers "what runs, what boots next, what is going on".
+func (u *Updater) Status() (bus.Status, error) {
+	r, err := u.roles()
+	if err != nil {
+		return bus.Status{}, err
+	}
+	st := bus.Status{Warnings: []string{}, Capabilities: u.capabilities()}
+	good, haveGood, err := u.lastGood(nil)
+	if err != nil {
+		return bus.Status{}, err
+	}
+	describe := func(v view) *bus.Snapshot {
+		s := u.describe(v, r, good, haveGood)
+		return &s
+	}
+	st.Booted, st.Default = describe(r.booted), describe(r.standby)
+	if v, ok := r.pending(); ok {
+		st.Pending, st.RebootRequired = describe(v), true
+	}
+	if haveGood {
+		if v, err := u.existing(good); err == nil {
+			st.LastGood = describe(v)
+		} else if !errors.Is(err, fault.ErrNotFound) {
+			return bus.Status{}, err
+		}
+	}
+	if t := u.Current(); t != nil {
+		st.Transaction = t.describe()
+	}
+	for _, v := range []struct {
+		role string
+		view view
+	}{{"booted", r.booted}, {"default", r.standby}} {
+		if v.view.foreign && (v.role == "booted" || !r.standby.same(r.booted)) {
+			st.Warnings = append(st.Warnings, fmt.Sprintf("the %s subvolume %d (%s) was not made by txupd: nothing is known of it",
+				v.role, v.view.subvolume.ID, v.view.subvolume.Path))
+		}
+	}
+	superseded, err := u.superseded(r)
+	if err != nil {
+		return bus.Status{}, err
+	}
+	for _, rec := range superseded {
+		st.Warnings = append(st.Warnings, supersededWords(rec.Number))
+	}
+	return st, nil
+}
+
+func supersededWords(n uint64) string {
+	return fmt.Sprintf("snapshot %d is superseded and still there: \"txctl rollback %d\" makes it the default again", n, n)
+}
+
+// superseded finds the committed snapshots that would have been booted, were
+// it not for a later decision: newer than the booted one, never booted, and
+// not contained in what boots next.
+func (u *Updater) superseded(r *roles) ([]record.Record, error) {
+	var found []record.Record
+	contained := map[uint64]bool{}
+	err := u.Journal.View(func(tx *journal.Tx) error {
+		// The ancestors of the default are contained in it.
+		for at := &r.standby.rec; at != nil && !r.standby.foreign; {
+			if contained[at.Number] {
+				break
+			}
+			contained[at.Number] = true
+			if at.Parent == nil {
+				break
+			}
+			parent, err := tx.Record(*at.Parent)
+			if errors.Is(err, journal.ErrNotFound) {
+				break
+			} else if err != nil {
+				return err
+			}
+			at = &parent
+		}
+		for rec, err := range tx.Records(journal.Newest, true) {
+			if err != nil {
+				return err
+			}
+			if rec.Number <= uint64(r.booted.number) {
+				break
+			}
+			if rec.Phase == record.Committed && rec.Deleted == nil && len(rec.Boots) == 0 && !rec.Adopted && !contained[rec.Number] {
+				found = append(found, rec)
+			}
+		}
+		return nil
+	})
+	slices.Reverse(found)
+	return found, err
+}
+
+// describe makes the document of one snapshot.
+func (u *Updater) describe(v view, r *roles, good snapshot.Number, haveGood bool) bus.Snapshot {
+	s := bus.Snapshot{
+		Number: uint64(v.number), SubvolumeID: uint64(v.subvolume.ID), Created: v.subvolume.Created,
+		Phase: record.Committed, Verdict: record.Untried, Roles: []string{}, Tags: []string{}, Foreign: v.foreign,
+	}
+	if !v.foreign {
+		rec := v.rec
+		s.Phase, s.Verdict, s.Created, s.Kernel = rec.Phase, rec.Verdict, rec.Created, rec.Kernel
+		s.Message, s.Kind, s.Parent, s.Pinned, s.Adopted = rec.Message, rec.Kind, rec.Parent, rec.Pinned, rec.Adopted
+		s.Packages, s.Files = rec.Packages, rec.Files
+		s.Tags = append(s.Tags, rec.Tags...)
+	}
+	add := func(role string, yes bool) {
+		if yes {
+			s.Roles = append(s.Roles, role)
+		}
+	}
+	isBooted, isDefault := v.same(r.booted), v.same(r.standby)
+	add(bus.RoleBooted, isBooted)
+	add(bus.RoleDefault, isDefault)
+	add(bus.RolePending, isDefault && !isBooted)
+	add(bus.RoleLastGood, haveGood && !v.foreign && v.number == good)
+	add(bus.RoleOpen, s.Phase == record.Open)
+	add(bus.RoleSuperseded, !v.foreign && !isBooted && !isDefault && s.Phase == record.Committed && len(v.rec.Boots) == 0 && !v.rec.Adopted)
+	return s
+}
+
+// List describes every snapshot that exists, by number.
+func (u *Updater) List() (bus.List, error) {
+	r, err := u.roles()
+	if err != nil {
+		return bus.List{}, err
+	}
+	good, haveGood, err := u.lastGood(nil)
+	if err != nil {
+		return bus.List{}, err
+	}
+	all, err := u.Driver.List(u.Root)
+	if err != nil {
+		return bus.List{}, err
+	}
+	byID := make(map[snapshot.SubvolumeID]snapshot.Subvolume, len(all))
+	for _, s := range all {
+		byID[s.ID] = s
+	}
+	list := bus.List{Snapshots: []bus.Snapshot{}}
+	heirs := map[uint64]uint64{} // the first committed child of each
+	var views []view
+	err = u.Journal.View(func(tx *journal.Tx) error {
+		for rec, err := range tx.Records(0, false) {
+			if err != nil {
+				return err
+			}
+			if rec.Deleted != nil || rec.Phase != record.Committed && rec.Phase != record.Open {
+				continue
+			}
+			if rec.Phase == record.Committed && rec.Parent != nil {
+				if _, ok := heirs[*rec.Parent]; !ok {
+					heirs[*rec.Parent] = rec.Number
+				}
+			}
+			want := rootOfRecord(rec)
+			s, ok := byID[want.ID]
+			if !ok || s.Identity() != want {
+				continue
+			}
+			views = append(views, view{number: snapshot.Number(rec.Number), subvolume: s, rec: rec})
+		}
+		return nil
+	})
+	if err != nil {
+		return bus.List{}, err
+	}
+	known := func(v view) bool { return slices.ContainsFunc(views, v.same) }
+	if !known(r.booted) {
+		views = append(views, r.booted)
+	}
+	if !known(r.standby) {
+		views = append(views, r.standby)
+	}
+	slices.SortStableFunc(views, func(a, b view) int { return int(int64(a.number) - int64(b.number)) })
+	for _, v := range views {
+		s := u.describe(v, r, good, haveGood)
+		if heir, ok := heirs[s.Number]; ok && slices.Contains(s.Roles, bus.RoleSuperseded) {
+			s.ContainedIn = &heir
+		}
+		list.Snapshots = append(list.Snapshots, s)
+	}
+	return list, nil
+}
+
+// capabilities says what works on this machine, so that nothing is claimed that is not there.
+func (u *Updater) capabilities() map[string]any {
+	c := map[string]any{
+		"layout":         u.Store.Layout().Name,
+		"read_only_root": u.Store.Layout().ReadOnlyRoots,
+		"commit_point":   "default-subvolume",
+		"boot_counting":  false,
+	}
+	if m, err := u.Packages(u.Root); err == nil {
+		c["package_manager"] = m.Name()
+	}
+	return c
+}
+
+// Snapshot describes one snapshot that exists.
+func (u *Updater) Snapshot(n snapshot.Number) (bus.Snapshot, error) {
+	v, err := u.existing(n)
+	if err != nil {
+		return bus.Snapshot{}, err
+	}
+	r, err := u.roles()
+	if err != nil {
+		return bus.Snapshot{}, err
+	}
+	good, haveGood, err := u.lastGood(nil)
+	return u.describe(v, r, good, haveGood), err
+}

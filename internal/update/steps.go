@@ -1,0 +1,178 @@
+// The steps of a transaction, each with its undo beside it. Data is what is in
+// the journal before the step acts.
+
+package update
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/txupd/txupd/internal/engine"
+	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/pkg/journal/record"
+	"github.com/txupd/txupd/pkg/snapshot"
+)
+
+// Kinds of steps, as they stand in journals: never rename one.
+const (
+	stepPrepare    = "prepare"     // new-UUID with its subvolumes
+	stepPublish    = "publish"     // new-UUID becomes N
+	stepSeal       = "seal"        // the read-only image of what was made
+	stepSetDefault = "set-default" // the commit point
+	stepRemove     = "remove"      // a snapshot's directory and subvolumes go
+)
+
+// makeData is the data of prepare, publish and seal.
+type makeData struct {
+	UUID    string               `json:"uuid"`
+	Number  snapshot.Number      `json:"number"`
+	Parent  snapshot.SubvolumeID `json:"parent"`
+	Default snapshot.SubvolumeID `json:"default,omitempty"` // what was the default at the beginning
+	Record  *record.Record       `json:"record,omitempty"`
+	Seal    bool                 `json:"seal,omitempty"` // the root itself is sealed instead of a read-only fork
+}
+
+// switchData is the data of set-default.
+type switchData struct {
+	Number snapshot.Number      `json:"number"`
+	From   snapshot.SubvolumeID `json:"from"`
+	To     snapshot.SubvolumeID `json:"to"`
+}
+
+// removeData is the data of remove.
+type removeData struct {
+	Number     snapshot.Number             `json:"number"`
+	UUID       string                      `json:"uuid"`
+	Subvolumes map[string]record.Subvolume `json:"subvolumes,omitempty"`
+}
+
+// kinds ties the names to what they do.
+func (u *Updater) kinds() map[string]engine.Kind {
+	return map[string]engine.Kind{
+		stepPrepare:    {Do: typed(u.prepare), Undo: typed(u.unmake)},
+		stepPublish:    {Do: typed(u.publish), Undo: typed(u.unmake)},
+		stepSeal:       {Do: typed(u.seal)}, // what it makes goes with the directory
+		stepSetDefault: {Do: typed(u.setDefault), Happened: typedBool(u.isDefault)},
+		stepRemove:     {Do: typed(u.remove)}, // a removal that began is always finished
+	}
+}
+
+func typed[T any](fn func(context.Context, T) error) func(context.Context, json.RawMessage) error {
+	return func(ctx context.Context, raw json.RawMessage) error {
+		var data T
+		if err := json.Unmarshal(raw, &data); err != nil {
+			return fmt.Errorf("cannot read the data of a recorded step: %w", err)
+		}
+		return fn(ctx, data)
+	}
+}
+
+func typedBool[T any](fn func(context.Context, T) (bool, error)) func(context.Context, json.RawMessage) (bool, error) {
+	return func(ctx context.Context, raw json.RawMessage) (yes bool, err error) {
+		err = typed(func(ctx context.Context, data T) (err error) {
+			yes, err = fn(ctx, data)
+			return err
+		})(ctx, raw)
+		return yes, err
+	}
+}
+
+// setDefault is the commit point where the loader follows the default
+// subvolume: compare, swap, make durable.
+func (u *Updater) setDefault(ctx context.Context, d switchData) error {
+	now, err := u.Driver.Default(u.Root)
+	if err != nil {
+		return err
+	}
+	if now == d.To {
+		return u.Driver.Sync(u.Root)
+	}
+	if now != d.From {
+		return fmt.Errorf("%w: it was subvolume %d and is %d", fault.ErrStale, d.From, now)
+	}
+	// The last moment at which a cancelled caller changes anything.
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%w: %w", fault.ErrCancelled, err)
+	}
+	return u.Store.SetDefault(d.To)
+}
+
+func (u *Updater) isDefault(_ context.Context, d switchData) (bool, error) {
+	now, err := u.Driver.Default(u.Root)
+	return now == d.To, err
+}
+
+// remove deletes a snapshot that is protected by nothing; asked again at the
+// last moment, because a default may have changed by other hands.
+func (u *Updater) remove(_ context.Context, d removeData) error {
+	ids, err := identities(d.Subvolumes)
+	if err != nil {
+		return err
+	}
+	err = u.Store.Remove(snapshot.RemoveRequest{UUID: d.UUID, Number: d.Number, Subvolumes: ids})
+	if errors.Is(err, snapshot.ErrForeign) {
+		return nil // ours is gone, and another tool has taken its number
+	}
+	return classify(err)
+}
+
+// prepare makes the subvolumes aside.
+func (u *Updater) prepare(ctx context.Context, d makeData) error {
+	raw, err := json.Marshal(d.Record)
+	if err != nil {
+		return err
+	}
+	parent, err := u.Driver.ByID(u.Root, d.Parent)
+	if err != nil {
+		return err
+	}
+	_, err = u.Store.Prepare(ctx, snapshot.PrepareRequest{
+		UUID: d.UUID, Number: d.Number, Parent: parent.Identity(), Record: raw,
+		Info: snapshot.Info{Description: d.Record.Message, UID: d.Record.Actor.UID},
+	})
+	return err
+}
+
+// errTaken: another tool took the number between our looking and our publishing.
+var errTaken = errors.New("another tool took its number")
+
+// publish gives what was prepared its number, the recorded one or none.
+func (u *Updater) publish(_ context.Context, d makeData) error {
+	n, err := u.Store.Publish(d.UUID, d.Number-1)
+	if err != nil {
+		return err
+	}
+	if n != d.Number {
+		return errors.Join(fmt.Errorf("cannot publish snapshot %d: %w", d.Number, errTaken),
+			u.Store.Remove(snapshot.RemoveRequest{UUID: d.UUID, Number: n}))
+	}
+	return nil
+}
+
+// unmake undoes prepare, publish and seal, however far they came.
+func (u *Updater) unmake(_ context.Context, d makeData) error {
+	err := u.Store.Remove(snapshot.RemoveRequest{UUID: d.UUID, Number: d.Number})
+	if errors.Is(err, snapshot.ErrForeign) {
+		return nil
+	}
+	return classify(err)
+}
+
+// seal makes the snapshot durable and keeps its image.
+func (u *Updater) seal(_ context.Context, d makeData) error {
+	root, err := u.Driver.Info(u.Store.Path(d.Number, snapshot.RoleSnapshot))
+	if err != nil {
+		return err
+	}
+	marker, err := u.Store.ReadMarker(d.Number)
+	if err != nil {
+		return err
+	}
+	if marker.UUID != d.UUID {
+		return fmt.Errorf("cannot seal snapshot %d: %w", d.Number, snapshot.ErrForeign)
+	}
+	_, err = u.Store.Flush(d.Number, root.Identity(), d.Seal)
+	return err
+}

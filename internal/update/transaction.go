@@ -1,0 +1,423 @@
+// A transaction from its beginning to its commit or end.
+
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/engine"
+	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/sandbox"
+	"github.com/txupd/txupd/pkg/journal"
+	"github.com/txupd/txupd/pkg/journal/record"
+	"github.com/txupd/txupd/pkg/snapshot"
+)
+
+// Kinds of transactions.
+const (
+	KindBegin     = "begin"
+	KindRun       = "run"
+	KindShell     = "shell"
+	KindPkgAdd    = "pkg-add"
+	KindPkgRemove = "pkg-remove"
+	KindUpdate    = "update"
+	KindAdopt     = "adopt"
+)
+
+// DefaultExpiry is how long an open transaction may wait for its commit.
+const DefaultExpiry = 24 * time.Hour
+
+// Request is what a caller wants of a transaction.
+type Request struct {
+	Kind          string
+	Message       string
+	Tags          []string
+	From          string // "" is the pending snapshot, else the booted one
+	Actor         record.Actor
+	KeepUnchanged bool
+	// Expires: an open transaction is discarded after it; 0 means never.
+	Expires time.Duration
+	// commands that will run, known at the beginning: they are recorded with it.
+	commands []Command
+}
+
+// Transaction is one change in the making. Its methods may be called from
+// anywhere; one command runs at a time.
+type Transaction struct {
+	u      *Updater
+	number snapshot.Number
+	parent view
+	holder *holder
+	output *Output
+	// atBegin is the default when the transaction began: what the commit compares with.
+	atBegin snapshot.SubvolumeID
+	keep    bool // commit even if nothing changed
+
+	// step is held by whoever works on the snapshot: a command, the commit, the end.
+	step chan struct{}
+
+	mu       sync.Mutex
+	rec      record.Record
+	plan     *engine.Plan
+	box      *sandbox.Sandbox
+	launch   chan *sandbox.Launch // the sandbox's first process, started ahead
+	process  *sandbox.Process
+	stdin    *stdin
+	cancel   context.CancelCauseFunc // of the running work, nil between
+	running  bool
+	started  int // commands that were started; recorded ones beyond are planned
+	finished bool
+	same     bool // ended because nothing changed
+	failure  error
+	done     chan struct{}
+}
+
+// State is what a transaction tells of itself.
+type State struct {
+	Number, Parent uint64
+	Kind, Message  string
+	Phase          record.Phase
+	Running        bool
+	Finished       bool
+	Unchanged      bool
+	Exit           int // of the last command that ended, -1 where none did
+	Failure        error
+	Warnings       []string
+}
+
+// Begin opens a transaction: when it returns, the snapshot stands under its
+// number and the journal knows of it.
+func (u *Updater) Begin(ctx context.Context, q Request) (*Transaction, error) {
+	if err := u.expire(ctx); err != nil {
+		return nil, err
+	}
+	h, err := u.hold("a transaction", q.Actor)
+	if err != nil {
+		return nil, err
+	}
+	t, err := u.begin(ctx, q, h)
+	if errors.Is(err, errTaken) {
+		t, err = u.begin(ctx, q, h) // the next number is ours
+	}
+	if err != nil {
+		u.letGo(h)
+		return nil, err
+	}
+	u.remember(t)
+	u.notify(Event{Kind: TransactionBegan, Transaction: t})
+	return t, nil
+}
+
+func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction, error) {
+	parent, _, err := u.parentOf(ctx, q.From)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.check(parent); err != nil {
+		return nil, err
+	}
+	hidden, err := u.hiddenTrees()
+	if err != nil {
+		return nil, err
+	}
+	atBegin, err := u.Driver.Default(u.Root)
+	if err != nil {
+		return nil, err
+	}
+	n, err := u.nextNumber()
+	if err != nil {
+		return nil, err
+	}
+	h.what = fmt.Sprintf("transaction %d (%s)", n, q.Kind)
+	parentNumber := uint64(parent.number)
+	rec := record.Record{
+		Number: uint64(n), UUID: uuid.NewString(), Phase: record.Open, Verdict: record.Untried,
+		Parent: &parentNumber, ParentUUID: parent.subvolume.UUID.String(),
+		Created: u.Now().UTC(), Actor: q.Actor, Kind: q.Kind, Message: q.Message, Tags: append([]string{}, q.Tags...),
+		Warnings: hiddenWarning(hidden),
+	}
+	for _, c := range q.commands {
+		rec.Commands = append(rec.Commands, c.planned())
+	}
+	if q.Expires > 0 {
+		at := rec.Created.Add(q.Expires)
+		rec.Expires = &at
+	}
+	t := &Transaction{
+		u: u, number: n, parent: parent, holder: h, atBegin: atBegin, keep: q.KeepUnchanged,
+		output: newOutput(u.logDir()), step: make(chan struct{}, 1), rec: rec, plan: &engine.Plan{}, done: make(chan struct{}),
+	}
+	data := makeData{UUID: rec.UUID, Number: n, Parent: parent.subvolume.ID, Default: atBegin, Record: &rec}
+	small := makeData{UUID: rec.UUID, Number: n, Seal: u.Store.Layout().ReadOnlyRoots}
+	if err := errors.Join(t.plan.Intend(stepPrepare, data), t.plan.Intend(stepPublish, small), t.plan.Intend(stepSeal, small)); err != nil {
+		return nil, err
+	}
+	if len(q.commands) > 0 {
+		t.launchAhead()
+	}
+	if err := t.save("begin"); err != nil {
+		t.leave()
+		return nil, err
+	}
+	if err := u.engine.Do(ctx, t.plan, stepPublish); err != nil {
+		return nil, t.giveUp(record.Failed, fmt.Errorf("cannot begin transaction %d: %w", n, classify(err)))
+	}
+	if err := t.learnSubvolumes(); err != nil {
+		return nil, t.giveUp(record.Failed, err)
+	}
+	if q.Kind == KindBegin {
+		// It may wait across restarts: what it is made of has to be known then. Others record it with their command.
+		if err := t.save("opened"); err != nil {
+			return nil, t.giveUp(record.Failed, err)
+		}
+	}
+	return t, nil
+}
+
+// expire discards an open transaction that waited too long for its commit.
+func (u *Updater) expire(ctx context.Context) error {
+	t := u.Current()
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	late := t.rec.Expires != nil && u.Now().After(*t.rec.Expires) && !t.running
+	t.mu.Unlock()
+	if !late {
+		return nil
+	}
+	u.Log.Info("discarding an open transaction that was not committed in time", "transaction", t.number)
+	return t.Discard(ctx)
+}
+
+// nextNumber is above every number that was ever recorded and every one that stands under .snapshots.
+func (u *Updater) nextNumber() (snapshot.Number, error) {
+	var last uint64
+	if err := u.Journal.View(func(tx *journal.Tx) (err error) {
+		last, err = tx.LastNumber()
+		return err
+	}); err != nil {
+		return 0, err
+	}
+	return u.Store.NextNumber(snapshot.Number(last))
+}
+
+// learnSubvolumes notes the ids and uuids of what was made, so that nothing else is ever deleted in their place.
+func (t *Transaction) learnSubvolumes() error {
+	made, err := t.u.Store.Made(t.number)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rec.Subvolumes = recorded(made)
+	return nil
+}
+
+// save makes the record and the plan durable in one journal commit.
+func (t *Transaction) save(event string) error {
+	t.mu.Lock()
+	rec := t.rec
+	steps, err := t.plan.Encode()
+	t.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	err = t.u.Journal.Update(func(tx *journal.Tx) error {
+		if err := tx.Put(event, &rec.Actor, rec); err != nil {
+			return err
+		}
+		return tx.PutSteps(rec.Number, steps)
+	})
+	if err != nil {
+		return fmt.Errorf("cannot record transaction %d: %w", t.number, err)
+	}
+	t.plan.Recorded()
+	return nil
+}
+
+// Number is the transaction's, and its snapshot's.
+func (t *Transaction) Number() snapshot.Number { return t.number }
+
+// Done is closed when the transaction has ended.
+func (t *Transaction) Done() <-chan struct{} { return t.done }
+
+// Owner is the bus name of who began it.
+func (t *Transaction) Owner() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.rec.Actor.BusName
+}
+
+// State tells how it stands.
+func (t *Transaction) State() State {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := State{
+		Number: t.rec.Number, Parent: uint64(t.parent.number), Kind: t.rec.Kind, Message: t.rec.Message, Phase: t.rec.Phase,
+		Running: t.running, Finished: t.finished, Unchanged: t.same, Exit: -1, Failure: t.failure,
+		Warnings: append([]string{}, t.rec.Warnings...),
+	}
+	for _, c := range t.rec.Commands {
+		if c.Exit != record.NoExit {
+			s.Exit = c.Exit
+		}
+	}
+	return s
+}
+
+func (t *Transaction) describe() *bus.Transaction {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return &bus.Transaction{
+		Number: t.rec.Number, Parent: uint64(t.parent.number), Kind: t.rec.Kind, Message: t.rec.Message,
+		Actor: t.rec.Actor, Since: t.rec.Created, Expires: t.rec.Expires, Running: t.running,
+	}
+}
+
+func (t *Transaction) inSandbox() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.box != nil && !t.finished
+}
+
+// enter makes the caller the only one that works on the transaction, and gives
+// it a context that Cancel ends. leave gives both back.
+func (t *Transaction) enter(ctx context.Context) (context.Context, func(), error) {
+	select {
+	case t.step <- struct{}{}:
+	default:
+		return nil, nil, fmt.Errorf("%w: transaction %d runs a command", fault.ErrBusy, t.number)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.finished {
+		<-t.step
+		return nil, nil, fmt.Errorf("transaction %d has ended: %w", t.number, fault.ErrNotFound)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	t.cancel, t.running = cancel, true
+	t.u.work.Add(1)
+	return ctx, func() {
+		t.mu.Lock()
+		t.cancel, t.running = nil, false
+		t.mu.Unlock()
+		cancel(nil)
+		<-t.step
+		t.u.notify(Event{Kind: TransactionChanged, Transaction: t})
+		t.u.work.Done()
+	}, nil
+}
+
+// Cancel ends what runs: the command is killed, a transaction of one command
+// is given up. It does nothing once the commit point has passed.
+func (t *Transaction) Cancel(why error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.cancel != nil {
+		t.cancel(fmt.Errorf("%w: %w", fault.ErrCancelled, why))
+	}
+}
+
+// leave ends the sandbox of an open transaction and lets the transaction be, for the next run of the daemon.
+func (t *Transaction) leave() {
+	t.mu.Lock()
+	box, launch := t.box, t.launch
+	t.box, t.launch = nil, nil
+	t.mu.Unlock()
+	if launch != nil {
+		if l := <-launch; l != nil {
+			l.Close()
+		}
+	}
+	if box != nil {
+		if err := box.Close(); err != nil {
+			t.u.Log.Error("cannot end the sandbox", "transaction", t.number, "error", err)
+		}
+	}
+}
+
+// Discard gives the transaction up at its owner's wish.
+func (t *Transaction) Discard(ctx context.Context) error {
+	_, leave, err := t.enter(context.WithoutCancel(ctx))
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return t.abandon(record.Discarded)
+}
+
+// abandon undoes everything and ends the transaction at somebody's wish.
+func (t *Transaction) abandon(phase record.Phase) error {
+	err := t.undo(phase, nil)
+	t.end(err)
+	return err
+}
+
+// giveUp undoes everything and returns cause, with what could not be undone.
+func (t *Transaction) giveUp(phase record.Phase, cause error) error {
+	return errors.Join(cause, t.undo(phase, cause))
+}
+
+// undo undoes every step and records how the transaction ended: cause is why,
+// nil where somebody wanted it so. What could not be undone is returned; it
+// stays recorded, and the next start tries again.
+func (t *Transaction) undo(phase record.Phase, cause error) error {
+	t.leave()
+	t.output.finish()
+	if err := t.output.save(fmt.Sprint(t.number)); err != nil {
+		t.u.Log.Error("cannot keep the log", "transaction", t.number, "error", err)
+	}
+	undone := t.u.engine.Undo(context.Background(), t.plan)
+	if undone != nil {
+		undone = fmt.Errorf("cannot undo everything of transaction %d; the next start tries again: %w", t.number, undone)
+		t.u.Log.Error(undone.Error())
+	}
+	now := t.u.Now().UTC()
+	t.mu.Lock()
+	t.rec.Phase, t.rec.Finished, t.rec.Expires = phase, &now, nil
+	t.forgetPlanned()
+	if cause != nil {
+		t.rec.Error, t.rec.ErrorCode = cause.Error(), fault.Name(cause)
+	}
+	rec := t.rec
+	steps, err := t.plan.Encode()
+	t.mu.Unlock()
+	err = errors.Join(err, t.u.Journal.Update(func(tx *journal.Tx) error {
+		if err := tx.Put(string(phase), &rec.Actor, rec); err != nil {
+			return err
+		}
+		if undone != nil {
+			return tx.PutSteps(rec.Number, steps)
+		}
+		return tx.DeleteSteps(rec.Number)
+	}))
+	if err != nil {
+		err = fmt.Errorf("cannot record the end of transaction %d: %w", t.number, err)
+	}
+	return errors.Join(undone, err)
+}
+
+// forgetPlanned drops commands that were planned and never came to run. t.mu is held.
+func (t *Transaction) forgetPlanned() { t.rec.Commands = t.rec.Commands[:t.started] }
+
+// end marks the transaction ended, lets the next one in, and tells everybody.
+func (t *Transaction) end(failure error) {
+	t.mu.Lock()
+	t.finished, t.failure, t.running = true, failure, false
+	t.mu.Unlock()
+	t.u.letGo(t.holder)
+	close(t.done)
+	t.u.retire(t)
+	t.u.notify(Event{Kind: TransactionFinished, Transaction: t})
+	if t.State().Phase == record.Committed {
+		t.u.notify(Event{Kind: SnapshotsChanged}) // after the end, because looking at all of them takes its time
+	}
+}

@@ -1,0 +1,235 @@
+// Package update is the transaction: the only place that composes the store,
+// the journal, the sandbox, the package manager and the engine. Everything the
+// daemon can do to a system is a method here; the bus adds nothing but words.
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/txupd/txupd/internal/engine"
+	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/pkgmgr"
+	"github.com/txupd/txupd/internal/sandbox"
+	"github.com/txupd/txupd/pkg/journal"
+	"github.com/txupd/txupd/pkg/journal/record"
+	"github.com/txupd/txupd/pkg/snapshot"
+)
+
+// Deps is the world as an Updater sees it.
+type Deps struct {
+	Root    string // where the system that is served is mounted
+	Driver  snapshot.Driver
+	Search  snapshot.Searcher
+	Store   *snapshot.Store
+	Journal *journal.Journal
+	// Packages finds the package manager of the root in dir.
+	Packages func(dir string) (pkgmgr.Manager, error)
+	// Self is the executable that is started as a sandbox's first process; "" is this one.
+	Self string
+	// BootID identifies the running boot (/proc/sys/kernel/random/boot_id).
+	BootID string
+	// Kernel is the command line of the running kernel, "" where Root is not what it booted.
+	CommandLine string
+	Now         func() time.Time
+	Log         *slog.Logger
+	// Notify is told of everything that a listener may want to know. It must not block.
+	Notify func(Event)
+}
+
+// EventKind says what happened.
+type EventKind int
+
+// The kinds of events.
+const (
+	TransactionBegan EventKind = iota
+	TransactionChanged
+	TransactionFinished
+	CommandFinished
+	Progressed
+	SnapshotsChanged
+)
+
+// Event is one thing that happened.
+type Event struct {
+	Kind        EventKind
+	Transaction *Transaction // nil for SnapshotsChanged
+	Command     int          // CommandFinished
+	Exit        int          // CommandFinished
+	Phase, Text string       // Progressed
+}
+
+// Updater serves one root.
+type Updater struct {
+	Deps
+	engine *engine.Engine
+
+	mu     sync.Mutex
+	holder *holder
+	// transactions of this run by number; those that ended stay for latecomers, up to keepEnded.
+	transactions map[snapshot.Number]*Transaction
+	ended        []snapshot.Number
+	work         sync.WaitGroup
+	closing      bool
+}
+
+// keepEnded is how many ended transactions can still be asked for their result and output.
+const keepEnded = 16
+
+// holder is who keeps others from changing the system.
+type holder struct {
+	what  string // "transaction 7", "rollback"
+	actor record.Actor
+	since time.Time
+}
+
+// New makes an Updater. Call Resume before anything else.
+func New(d Deps) *Updater {
+	u := &Updater{Deps: d, transactions: map[snapshot.Number]*Transaction{}}
+	u.engine = engine.New(u.kinds())
+	return u
+}
+
+// hold takes the one lock, or says who has it.
+func (u *Updater) hold(what string, actor record.Actor) (*holder, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closing {
+		return nil, fmt.Errorf("%w: the daemon is stopping", fault.ErrBusy)
+	}
+	if h := u.holder; h != nil {
+		who := h.actor.Name
+		if who == "" {
+			who = fmt.Sprintf("uid %d", h.actor.UID)
+		}
+		return nil, fmt.Errorf("%w: %s of %s, since %s", fault.ErrBusy, h.what, who, age(u.Now().Sub(h.since)))
+	}
+	u.holder = &holder{what: what, actor: actor, since: u.Now()}
+	return u.holder, nil
+}
+
+func (u *Updater) letGo(h *holder) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.holder == h {
+		u.holder = nil
+	}
+}
+
+func age(d time.Duration) string {
+	if d < time.Second {
+		return "a moment"
+	}
+	return d.Round(time.Second).String()
+}
+
+// Transaction returns the transaction with that number if this run of the daemon knows it.
+func (u *Updater) Transaction(n snapshot.Number) (*Transaction, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	t, ok := u.transactions[n]
+	if !ok {
+		return nil, fmt.Errorf("transaction %d is not in progress: %w", n, fault.ErrNotFound)
+	}
+	return t, nil
+}
+
+// Current returns the transaction in progress, or nil.
+func (u *Updater) Current() *Transaction {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, t := range u.transactions {
+		if !t.State().Finished {
+			return t
+		}
+	}
+	return nil
+}
+
+// Busy reports whether anything is being done or waits in an open transaction
+// that has processes: what must keep the daemon from leaving when idle.
+func (u *Updater) Busy() bool {
+	if t := u.Current(); t != nil {
+		return t.State().Running || t.inSandbox()
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.holder != nil
+}
+
+func (u *Updater) remember(t *Transaction) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.transactions[t.number] = t
+}
+
+// retire keeps the ended transaction for latecomers and drops the oldest of them.
+func (u *Updater) retire(t *Transaction) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.ended = append(u.ended, t.number)
+	for len(u.ended) > keepEnded {
+		old := u.ended[0]
+		u.ended = u.ended[1:]
+		if gone := u.transactions[old]; gone != nil {
+			gone.output.forget()
+			delete(u.transactions, old)
+		}
+	}
+}
+
+// Close ends the running command, gives up transactions of one command, leaves
+// open ones as they are, and returns when nothing runs any more.
+func (u *Updater) Close() {
+	u.mu.Lock()
+	u.closing = true
+	u.mu.Unlock()
+	if t := u.Current(); t != nil {
+		t.Cancel(errors.New("the daemon was stopped"))
+		t.leave()
+	}
+	u.work.Wait()
+}
+
+func (u *Updater) notify(e Event) {
+	if u.Notify != nil {
+		u.Notify(e)
+	}
+}
+
+// parentOf chooses what a transaction starts from: the snapshot that a word or
+// number names, and for "" the pending one, else the booted one.
+func (u *Updater) parentOf(ctx context.Context, from string) (view, snapshot.Subvolume, error) {
+	roles, err := u.roles()
+	if err != nil {
+		return view{}, snapshot.Subvolume{}, err
+	}
+	chosen, err := roles.choose(from)
+	if err != nil {
+		return view{}, snapshot.Subvolume{}, err
+	}
+	return chosen, chosen.subvolume, ctx.Err()
+}
+
+// logDir is where the output of commands is kept.
+func (u *Updater) logDir() string {
+	return filepath.Join(u.Store.Layout().SnapshotsDir, ".txupd", "log")
+}
+
+// startSandbox fills in what all sandboxes have in common.
+func (u *Updater) startSandbox(ctx context.Context, cfg sandbox.Config) (*sandbox.Sandbox, error) {
+	cfg.Host, cfg.Self = u.Root, u.Self
+	if m, err := u.Packages(cfg.Root); err == nil {
+		cfg.Caches = m.Caches()
+	}
+	s, err := sandbox.Start(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("cannot start the sandbox: %w", err)
+	}
+	return s, nil
+}
