@@ -1,0 +1,273 @@
+// The methods of org.txupd1.Manager.
+
+package busserver
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
+
+	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/update"
+	"github.com/txupd/txupd/pkg/snapshot"
+)
+
+// What a transaction may be told about itself, in bytes and pieces.
+const (
+	maxMessage = 16 << 10
+	maxTag     = 128
+	maxTags    = 64
+)
+
+func (s *Server) managerMethods() map[string]method {
+	about := []string{bus.OptMessage, bus.OptTags, bus.OptFrom, bus.OptKeepUnchanged}
+	oneGo := append([]string{bus.OptDetach}, about...)
+	run := append([]string{bus.OptStdin, bus.OptTerminal, bus.OptRows, bus.OptColumns, bus.OptTerm}, oneGo...)
+	pkg := append([]string{bus.OptDryRun}, oneGo...)
+	return map[string]method{
+		"Begin":         {private: true, options: append([]string{bus.OptExpires}, about...), run: s.begin},
+		"Run":           {private: true, options: run, run: s.run},
+		"Shell":         {private: true, options: run, run: s.shell},
+		"PackageAdd":    {private: true, options: pkg, run: s.packages(update.KindPkgAdd)},
+		"PackageRemove": {private: true, options: pkg, run: s.packages(update.KindPkgRemove)},
+		"Update":        {private: true, options: pkg, run: s.packages(update.KindUpdate)},
+		"Rollback":      {private: true, run: s.rollback},
+		"Delete":        {private: true, run: s.delete},
+		"Status":        {run: func(*call) ([]any, error) { return jsonText(s.updater.Status()) }},
+		"List":          {run: func(*call) ([]any, error) { return jsonText(s.updater.List()) }},
+		"Show":          {run: s.show},
+		"Log":           {options: []string{bus.OptLimit, bus.OptPackage}, run: s.logOf},
+		"PackageList":   {options: []string{bus.OptFrom}, run: s.packageList},
+	}
+}
+
+// request reads what all transactions are told.
+func (s *Server) request(c *call, kind string) (update.Request, error) {
+	q := update.Request{
+		Kind: kind, Message: option[string](c.options, bus.OptMessage), Tags: option[[]string](c.options, bus.OptTags),
+		From: option[string](c.options, bus.OptFrom), KeepUnchanged: option[bool](c.options, bus.OptKeepUnchanged),
+	}
+	if _, given := c.options[bus.OptMessage]; given {
+		if err := checkMessage(q.Message); err != nil {
+			return q, err
+		}
+	}
+	if len(q.Tags) > maxTags {
+		return q, fmt.Errorf("%w: %d tags, at most %d are accepted", fault.ErrInvalidArgument, len(q.Tags), maxTags)
+	}
+	for _, tag := range q.Tags {
+		if tag == "" || len(tag) > maxTag || strings.ContainsFunc(tag, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) {
+			return q, fmt.Errorf("%w: tag %s: one word of at most %d bytes is accepted", fault.ErrInvalidArgument, quoted(tag), maxTag)
+		}
+	}
+	var err error
+	q.Actor, err = s.actor(c)
+	return q, err
+}
+
+func checkMessage(m string) error {
+	switch {
+	case strings.TrimSpace(m) == "":
+		return fmt.Errorf("%w: the message is empty", fault.ErrInvalidArgument)
+	case len(m) > maxMessage:
+		return fmt.Errorf("%w: the message is %d bytes long, at most %d are accepted", fault.ErrInvalidArgument, len(m), maxMessage)
+	case !utf8.ValidString(m):
+		return fmt.Errorf("%w: the message is not valid UTF-8", fault.ErrInvalidArgument)
+	case strings.ContainsFunc(m, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }):
+		return fmt.Errorf("%w: the message holds control characters", fault.ErrInvalidArgument)
+	}
+	return nil
+}
+
+// quoted shows an argument in an error: whole if it is short.
+func quoted(s string) string {
+	if len(s) > 40 {
+		return strconv.Quote(s[:40]) + "…"
+	}
+	return strconv.Quote(s)
+}
+
+func (s *Server) begin(c *call) ([]any, error) {
+	q, err := s.request(c, update.KindBegin)
+	if err != nil {
+		return nil, err
+	}
+	q.Expires = update.DefaultExpiry
+	if _, given := c.options[bus.OptExpires]; given {
+		seconds := option[uint64](c.options, bus.OptExpires)
+		if seconds > uint64((10*365*24*time.Hour)/time.Second) {
+			return nil, fmt.Errorf("%w: expires %d: at most ten years of seconds are accepted", fault.ErrInvalidArgument, seconds)
+		}
+		q.Expires = time.Duration(seconds) * time.Second
+	}
+	return began(s.updater.Begin(c.ctx, q))
+}
+
+func began(t *update.Transaction, err error) ([]any, error) {
+	if err != nil {
+		return nil, err
+	}
+	return []any{transactionPath(t)}, nil
+}
+
+// command reads what Run, Shell and Exec are told of the command.
+func (c *call) command(argv []string) (update.Command, error) {
+	cmd := update.Command{Argv: argv, Stdin: option[bool](c.options, bus.OptStdin)}
+	if !option[bool](c.options, bus.OptTerminal) {
+		for _, name := range []string{bus.OptRows, bus.OptColumns, bus.OptTerm} {
+			if _, given := c.options[name]; given {
+				return cmd, fmt.Errorf("%w: option %q goes with a terminal only", fault.ErrInvalidArgument, name)
+			}
+		}
+		return cmd, nil
+	}
+	rows, columns := option[uint16](c.options, bus.OptRows), option[uint16](c.options, bus.OptColumns)
+	if rows == 0 || columns == 0 {
+		rows, columns = 24, 80
+	}
+	cmd.Terminal = update.Terminal(rows, columns)
+	term := option[string](c.options, bus.OptTerm)
+	if term == "" {
+		term = "dumb"
+	}
+	if len(term) > 64 || strings.ContainsFunc(term, func(r rune) bool { return r <= ' ' || r > '~' || r == '=' || r == '/' }) {
+		return cmd, fmt.Errorf("%w: terminal type %s", fault.ErrInvalidArgument, quoted(term))
+	}
+	cmd.Env = []string{"TERM=" + term}
+	return cmd, nil
+}
+
+func (s *Server) run(c *call) ([]any, error) { return s.runOf(c, update.KindRun) }
+
+func (s *Server) shell(c *call) ([]any, error) {
+	if _, given := c.options[bus.OptTerminal]; !given {
+		c.options = maps(c.options, bus.OptTerminal, dbus.MakeVariant(true))
+	}
+	return s.runOf(c, update.KindShell)
+}
+
+// maps is o with one more entry; the message's own map is left alone.
+func maps(o options, name string, v dbus.Variant) options {
+	more := options{name: v}
+	for k, v := range o {
+		more[k] = v
+	}
+	return more
+}
+
+func (s *Server) runOf(c *call, kind string) ([]any, error) {
+	q, err := s.request(c, kind)
+	if err != nil {
+		return nil, err
+	}
+	cmd, err := c.command(c.args[0].([]string))
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.updater.Run(c.ctx, q, cmd)
+	return s.started(c, t, err)
+}
+
+// started ties a transaction of one go to its caller.
+func (s *Server) started(c *call, t *update.Transaction, err error) ([]any, error) {
+	if err == nil && !option[bool](c.options, bus.OptDetach) {
+		s.own(c.sender, t)
+	}
+	return began(t, err)
+}
+
+func (s *Server) packages(kind string) func(*call) ([]any, error) {
+	return func(c *call) ([]any, error) {
+		q, err := s.request(c, kind)
+		if err != nil {
+			return nil, err
+		}
+		r := update.PackageRequest{Request: q, DryRun: option[bool](c.options, bus.OptDryRun)}
+		if kind != update.KindUpdate {
+			r.Names = c.args[0].([]string)
+		}
+		t, err := s.updater.ChangePackages(c.ctx, r)
+		return s.started(c, t, err)
+	}
+}
+
+func (s *Server) rollback(c *call) ([]any, error) {
+	actor, err := s.actor(c)
+	if err != nil {
+		return nil, err
+	}
+	to := ""
+	switch n := c.args[0].(int64); {
+	case n >= 0:
+		to = strconv.FormatInt(n, 10)
+	case n < -1:
+		return nil, fmt.Errorf("%w: snapshot %d: numbers are not negative; -1 alone chooses", fault.ErrInvalidArgument, n)
+	}
+	n, err := s.updater.Rollback(c.ctx, to, actor)
+	if err != nil {
+		return nil, err
+	}
+	return []any{uint64(n)}, nil
+}
+
+func (s *Server) delete(c *call) ([]any, error) {
+	actor, err := s.actor(c)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.updater.Delete(c.ctx, snapshot.Number(c.args[0].(uint64)), actor)
+}
+
+func (s *Server) show(c *call) ([]any, error) {
+	rec, err := s.updater.Show(snapshot.Number(c.args[0].(uint64)))
+	return s.jsonFile(rec, err)
+}
+
+func (s *Server) logOf(c *call) ([]any, error) {
+	records, err := s.updater.Records(update.LogRequest{Limit: option[uint64](c.options, bus.OptLimit), Package: option[string](c.options, bus.OptPackage)})
+	return s.jsonFile(bus.Log{Records: records}, err)
+}
+
+func (s *Server) packageList(c *call) ([]any, error) {
+	doc, err := s.updater.Installed(c.ctx, option[string](c.options, bus.OptFrom))
+	return s.jsonFile(doc, err)
+}
+
+func jsonText(doc any, err error) ([]any, error) {
+	if err != nil {
+		return nil, err
+	}
+	raw, err := json.Marshal(doc)
+	return []any{string(raw)}, err
+}
+
+// jsonFile answers with a file in memory: of any size, and nobody waits for a
+// client that does not read it.
+func (s *Server) jsonFile(doc any, err error) ([]any, error) {
+	if err != nil {
+		return nil, err
+	}
+	raw, err := json.Marshal(doc)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.MemfdCreate("txupd-document", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a file in memory: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "document")
+	if _, err := f.WriteAt(raw, 0); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("cannot write the document: %w", err)
+	}
+	return []any{s.files.hand(f)}, nil
+}

@@ -1,0 +1,251 @@
+// The server's life on the bus: connecting, taking the name, noticing callers
+// that leave, leaving itself when idle.
+
+package busserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/update"
+)
+
+// Server is the daemon's face on the bus.
+type Server struct {
+	ctx     context.Context
+	refuse  error
+	log     *slog.Logger
+	version string
+	updater *update.Updater
+	connect func(...dbus.ConnOption) (*dbus.Conn, error)
+	conn    *dbus.Conn
+	files   *files
+
+	manager, transaction, snapshot, branch kind
+
+	mu       sync.Mutex
+	busy     int       // calls under way
+	lastCall time.Time // when the last one ended
+	owners   map[string]map[*update.Transaction]bool
+	events   []update.Event
+	wake     chan struct{}
+	// announced are the snapshots that listeners know of.
+	announced map[uint64]bool
+}
+
+// Config is what a server needs.
+type Config struct {
+	Log     *slog.Logger
+	Version string
+	// Refuse, where it is set, is what every call is answered with: the system cannot be served, and
+	// callers are told why.
+	Refuse error
+	// Bus connects to the system bus; the options make the connection ours.
+	Bus func(...dbus.ConnOption) (*dbus.Conn, error)
+}
+
+// New makes a server; callers reach it after Serve.
+func New(ctx context.Context, c Config) (*Server, error) {
+	s := &Server{
+		ctx: ctx, refuse: c.Refuse, log: c.Log, version: c.Version, files: newFiles(), lastCall: time.Now(),
+		connect: c.Bus, owners: map[string]map[*update.Transaction]bool{}, wake: make(chan struct{}, 1), announced: map[uint64]bool{},
+	}
+	if err := s.kinds(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Notify is the updater's way to tell of events; it never blocks.
+func (s *Server) Notify(e update.Event) {
+	s.mu.Lock()
+	s.events = append(s.events, e)
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// ErrTaken: another daemon serves this bus.
+var ErrTaken = errors.New("another txupd serves this bus")
+
+// Serve serves u, nil where everything is refused: it connects, takes the name and answers until ctx ends, the bus goes away,
+// or nobody has asked for anything during idle (0: never). ready is called once
+// callers are served.
+func (s *Server) Serve(u *update.Updater, idle time.Duration, ready func()) error {
+	s.updater = u // before anybody can call
+	conn, err := s.connect(dbus.WithHandler(s), dbus.WithSerialGenerator(s.files), dbus.WithOutgoingInterceptor(s.files.sending),
+		dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
+	if err != nil {
+		return fmt.Errorf("cannot connect to the system bus: %w", err)
+	}
+	s.conn = conn
+	gone := make(chan *dbus.Signal, 64)
+	s.conn.Signal(gone)
+	if err := s.conn.AddMatchSignal(dbus.WithMatchSender("org.freedesktop.DBus"), dbus.WithMatchInterface("org.freedesktop.DBus"),
+		dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(2, "")); err != nil {
+		return fmt.Errorf("cannot watch for callers that leave: %w", err)
+	}
+	if u != nil {
+		if list, err := u.List(); err == nil {
+			for _, one := range list.Snapshots {
+				s.announced[one.Number] = true
+			}
+		}
+	}
+	if err := s.takeName(); err != nil {
+		return err
+	}
+	ready()
+	var tick <-chan time.Time
+	if idle > 0 {
+		ticker := time.NewTicker(max(idle/4, 10*time.Millisecond))
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	for {
+		select {
+		case <-s.ctx.Done():
+			return nil
+		case <-s.conn.Context().Done():
+			return errors.New("the bus went away")
+		case sig, ok := <-gone:
+			if !ok {
+				return errors.New("the bus went away")
+			}
+			s.left(sig)
+		case <-s.wake:
+			s.emitAll()
+		case <-tick:
+			if !s.idleFor(idle) {
+				continue
+			}
+			if leave, err := s.retire(); leave || err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (s *Server) takeName() error {
+	reply, err := s.conn.RequestName(bus.Name, dbus.NameFlagDoNotQueue)
+	if err != nil {
+		return fmt.Errorf("cannot take the name %s on the bus: %w", bus.Name, err)
+	}
+	if reply != dbus.RequestNameReplyPrimaryOwner {
+		return ErrTaken
+	}
+	return nil
+}
+
+// retire gives the name up, so that whoever calls from now on starts a new
+// daemon, and takes it back if somebody called just before.
+func (s *Server) retire() (leave bool, err error) {
+	if _, err := s.conn.ReleaseName(bus.Name); err != nil {
+		return false, err
+	}
+	if s.idleFor(0) {
+		return true, nil
+	}
+	return false, s.takeName()
+}
+
+// Close gives the name up, lets calls under way end, tells the last news and disconnects.
+func (s *Server) Close() {
+	if s.conn == nil {
+		return
+	}
+	if _, err := s.conn.ReleaseName(bus.Name); err != nil && !errors.Is(err, dbus.ErrClosed) {
+		s.log.Warn("cannot release the name", "error", err)
+	}
+	s.emitAll()
+	s.conn.Close()
+}
+
+// enter counts a call under way.
+func (s *Server) enter() (leave func()) {
+	s.mu.Lock()
+	s.busy++
+	s.mu.Unlock()
+	return func() {
+		s.mu.Lock()
+		s.busy--
+		s.lastCall = time.Now()
+		s.mu.Unlock()
+	}
+}
+
+func (s *Server) idleFor(d time.Duration) bool {
+	s.mu.Lock()
+	quiet := s.busy == 0 && len(s.events) == 0 && time.Since(s.lastCall) >= d
+	s.mu.Unlock()
+	return quiet && (s.updater == nil || !s.updater.Busy())
+}
+
+// own ties a transaction to its caller: when that leaves the bus, it is cancelled.
+func (s *Server) own(sender string, t *update.Transaction) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.owners[sender] == nil {
+		s.owners[sender] = map[*update.Transaction]bool{}
+	}
+	s.owners[sender][t] = true
+	// Who left before we noted it has been announced already.
+	go func() {
+		var there bool
+		err := s.conn.BusObject().CallWithContext(s.ctx, "org.freedesktop.DBus.NameHasOwner", 0, sender).Store(&there)
+		if err == nil && !there {
+			t.Cancel(errLeft)
+		}
+	}()
+}
+
+// errLeft is why a transaction ends whose caller is gone.
+var errLeft = errors.New("who asked for it left the bus")
+
+func (s *Server) left(sig *dbus.Signal) {
+	if len(sig.Body) != 3 || sig.Body[2] != "" {
+		return
+	}
+	name, _ := sig.Body[0].(string)
+	s.mu.Lock()
+	orphans := s.owners[name]
+	delete(s.owners, name)
+	s.mu.Unlock()
+	for t := range orphans {
+		t.Cancel(errLeft)
+	}
+}
+
+// disown forgets a transaction that has ended.
+func (s *Server) disown(t *update.Transaction) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, list := range s.owners {
+		delete(list, t)
+		if len(list) == 0 {
+			delete(s.owners, name)
+		}
+	}
+}
+
+// authorise lets root through. Until there is polkit, nobody else changes anything.
+func (s *Server) authorise(c *call) error {
+	creds, err := s.credentials(c)
+	if err != nil {
+		return err
+	}
+	if creds.uid != 0 {
+		return fmt.Errorf("%w: only root may do this", fault.ErrNotAuthorized)
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+// The methods of org.txupd1.Transaction.
+
+package busserver
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/update"
+	"github.com/txupd/txupd/pkg/snapshot"
+)
+
+func (s *Server) transactionMethods() map[string]method {
+	of := func(fn func(*call, *update.Transaction) ([]any, error)) func(*call) ([]any, error) {
+		return func(c *call) ([]any, error) {
+			t, err := s.updater.Transaction(snapshot.Number(c.number))
+			if err != nil {
+				return nil, err
+			}
+			return fn(c, t)
+		}
+	}
+	return map[string]method{
+		"Exec": {private: true, run: of(s.exec),
+			options: []string{bus.OptStdin, bus.OptTerminal, bus.OptRows, bus.OptColumns, bus.OptTerm, bus.OptDetach}},
+		"Attach":  {private: true, options: []string{bus.OptFromCommand}, run: of(s.attach)},
+		"Resize":  {private: true, run: of(resize)},
+		"Signal":  {private: true, run: of(signal)},
+		"Commit":  {private: true, options: []string{bus.OptMessage, bus.OptKeepUnchanged}, run: of(commit)},
+		"Discard": {private: true, run: of(discard)},
+		"Cancel":  {private: true, run: of(cancel)},
+	}
+}
+
+func (s *Server) exec(c *call, t *update.Transaction) ([]any, error) {
+	cmd, err := c.command(c.args[0].([]string))
+	if err != nil {
+		return nil, err
+	}
+	index, err := t.Exec(cmd)
+	if err != nil {
+		return nil, err
+	}
+	if !option[bool](c.options, bus.OptDetach) {
+		s.own(c.sender, t)
+	}
+	return []any{uint32(index)}, nil
+}
+
+func (s *Server) attach(c *call, t *update.Transaction) ([]any, error) {
+	a, err := t.Attach(int(option[uint32](c.options, bus.OptFromCommand)))
+	if err != nil {
+		return nil, err
+	}
+	return []any{s.files.hand(a.Stdin), s.files.hand(a.Stdout), s.files.hand(a.Stderr)}, nil
+}
+
+func resize(c *call, t *update.Transaction) ([]any, error) {
+	rows, columns := c.args[0].(uint16), c.args[1].(uint16)
+	if rows == 0 || columns == 0 {
+		return nil, fmt.Errorf("%w: a terminal of %d rows and %d columns", fault.ErrInvalidArgument, rows, columns)
+	}
+	return nil, t.Resize(*update.Terminal(rows, columns))
+}
+
+func signal(c *call, t *update.Transaction) ([]any, error) {
+	n := c.args[0].(uint32)
+	if n == 0 || unix.SignalName(unix.Signal(n)) == "" {
+		return nil, fmt.Errorf("%w: signal %d", fault.ErrInvalidArgument, n)
+	}
+	return nil, t.Signal(unix.Signal(n))
+}
+
+func commit(c *call, t *update.Transaction) ([]any, error) {
+	o := update.CommitOptions{KeepUnchanged: option[bool](c.options, bus.OptKeepUnchanged), Message: option[string](c.options, bus.OptMessage)}
+	if _, given := c.options[bus.OptMessage]; given {
+		if err := checkMessage(o.Message); err != nil {
+			return nil, err
+		}
+	}
+	return nil, t.Commit(o)
+}
+
+func discard(c *call, t *update.Transaction) ([]any, error) { return nil, t.Discard(c.ctx) }
+
+func cancel(_ *call, t *update.Transaction) ([]any, error) {
+	t.Cancel(fmt.Errorf("somebody asked for it"))
+	return nil, nil
+}

@@ -1,0 +1,152 @@
+// Package daemon wires the rooms together and runs until it is told to stop or
+// nobody needs it.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/godbus/dbus/v5"
+
+	"github.com/txupd/txupd/internal/btrfs"
+	"github.com/txupd/txupd/internal/busserver"
+	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/pkgmgr"
+	"github.com/txupd/txupd/internal/update"
+	"github.com/txupd/txupd/pkg/journal"
+	"github.com/txupd/txupd/pkg/snapshot"
+)
+
+// Config is what the command line says.
+type Config struct {
+	Root    string        // where the system that is served is mounted
+	Idle    time.Duration // leave after so long without a call; 0 never
+	Manager string        // name of the package manager, "" to find out
+	Version string
+	Log     *slog.Logger
+}
+
+// Run serves until ctx ends, a signal comes, or the daemon is idle. A system
+// that cannot be served is an error of kind NotSupported, after callers were
+// told so for as long as they ask.
+func Run(ctx context.Context, c Config) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	root, err := filepath.Abs(c.Root)
+	if err != nil {
+		return err
+	}
+	store, err := snapshot.Open(root, btrfs.Driver{}, snapshot.Options{})
+	var unfit *snapshot.LayoutError
+	if errors.As(err, &unfit) {
+		return c.refuse(ctx, fmt.Errorf("%w: %w\n%s", fault.ErrNotSupported, err, unfit.Remedy))
+	}
+	if err != nil {
+		return err
+	}
+	return c.serve(ctx, root, store)
+}
+
+// refuse answers every call with why the system cannot be served.
+func (c Config) refuse(ctx context.Context, why error) error {
+	c.Log.Error(why.Error())
+	server, err := busserver.New(ctx, busserver.Config{Log: c.Log, Version: c.Version, Bus: connect, Refuse: why})
+	if err != nil {
+		return errors.Join(why, err)
+	}
+	defer server.Close()
+	if err := server.Serve(nil, c.Idle, c.ready); err != nil {
+		c.Log.Error("cannot tell callers", "error", err)
+	}
+	return why
+}
+
+// serve serves the system in the store.
+func (c Config) serve(ctx context.Context, root string, store *snapshot.Store) error {
+	log, damage, err := openJournal(store)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	server, err := busserver.New(ctx, busserver.Config{Log: c.Log, Version: c.Version, Bus: connect})
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return fmt.Errorf("cannot tell one boot from another: %w", err)
+	}
+	u := update.New(update.Deps{
+		Root: root, Driver: btrfs.Driver{}, Search: &btrfs.Searcher{}, Store: store, Journal: log,
+		Packages: func(dir string) (pkgmgr.Manager, error) { return pkgmgr.Detect(dir, c.Manager) },
+		BootID:   strings.TrimSpace(string(boot)), CommandLine: commandLine(root),
+		Now: time.Now, Log: c.Log, Notify: server.Notify,
+	})
+	defer u.Close()
+	if damage != nil {
+		if err := u.Rebuild(damage.aside, damage.reason); err != nil {
+			return fmt.Errorf("cannot rebuild the journal: %w", err)
+		}
+	}
+	if err := u.Resume(ctx); err != nil {
+		return err
+	}
+	defer c.tell(sd.SdNotifyStopping)
+	return server.Serve(u, c.Idle, c.ready)
+}
+
+func (c Config) ready() { c.tell(sd.SdNotifyReady) }
+
+// tell tells systemd, where it started us.
+func (c Config) tell(state string) {
+	if _, err := sd.SdNotify(false, state); err != nil {
+		c.Log.Warn("cannot tell systemd", "state", state, "error", err)
+	}
+}
+
+// connect makes a private connection to the system bus.
+func connect(o ...dbus.ConnOption) (*dbus.Conn, error) { return dbus.ConnectSystemBus(o...) }
+
+// commandLine is the kernel's, where root is what it booted.
+func commandLine(root string) string {
+	if root != "/" {
+		return ""
+	}
+	line, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return ""
+	}
+	return string(line)
+}
+
+type damage struct{ aside, reason string }
+
+// openJournal opens the journal; a damaged one is set aside and a fresh one opened in its place.
+func openJournal(store *snapshot.Store) (*journal.Journal, *damage, error) {
+	dir, err := store.StateDir()
+	if err != nil {
+		return nil, nil, err
+	}
+	path := filepath.Join(dir, "journal.db")
+	j, err := journal.Open(path, journal.Options{})
+	var damaged *journal.DamagedError
+	if !errors.As(err, &damaged) {
+		return j, nil, err
+	}
+	aside, err := journal.SetAside(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	j, err = journal.Open(path, journal.Options{})
+	return j, &damage{aside, damaged.Reason}, err
+}
