@@ -1,0 +1,119 @@
+// The daemon as the verbs use it.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/busclient"
+	"github.com/txupd/txupd/pkg/journal/record"
+)
+
+// daemon is what a connection to it can do.
+type daemon interface {
+	Status(context.Context) (bus.Status, error)
+	List(context.Context) (bus.List, error)
+	Show(context.Context, uint64) (record.Record, error)
+	Log(context.Context, busclient.LogFilter) (bus.Log, error)
+	PackageList(ctx context.Context, from string) (bus.Packages, error)
+	Version(context.Context) (string, error)
+	Rollback(context.Context, int64) (uint64, error)
+	Delete(context.Context, uint64) error
+	WhileBusy(ctx context.Context, try func() error, busy func(error)) error
+	Close() error
+
+	Begin(context.Context, busclient.About) (transaction, error)
+	Run(context.Context, []string, busclient.About, busclient.Input) (transaction, error)
+	Shell(context.Context, []string, busclient.About, busclient.Input) (transaction, error)
+	PackageAdd(context.Context, []string, busclient.About) (transaction, error)
+	PackageRemove(context.Context, []string, busclient.About) (transaction, error)
+	Update(context.Context, busclient.About) (transaction, error)
+	Transaction(context.Context, uint64) (transaction, error)
+}
+
+// transaction is what can be done with one.
+type transaction interface {
+	Number() uint64
+	State(context.Context) (busclient.State, error)
+	Attach(ctx context.Context, command uint32) (busclient.Streams, error)
+	Exec(context.Context, []string, busclient.Input, bool) (uint32, error)
+	WaitCommand(context.Context, uint32) (int32, error)
+	Resize(ctx context.Context, rows, columns uint16) error
+	Commit(ctx context.Context, message *string, keepUnchanged bool) error
+	Discard(context.Context) error
+	Cancel(context.Context) error
+	Wait(context.Context) (bus.Outcome, error)
+}
+
+var (
+	_ daemon      = onBus{}
+	_ transaction = (*busclient.Transaction)(nil)
+)
+
+// onBus is the real one.
+type onBus struct{ *busclient.Client }
+
+// one keeps a failed call from becoming a transaction that is nil and yet is none.
+func one(t *busclient.Transaction, err error) (transaction, error) {
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (d onBus) Begin(ctx context.Context, a busclient.About) (transaction, error) {
+	return one(d.Client.Begin(ctx, a))
+}
+
+func (d onBus) Run(ctx context.Context, argv []string, a busclient.About, in busclient.Input) (transaction, error) {
+	return one(d.Client.Run(ctx, argv, a, in))
+}
+
+func (d onBus) Shell(ctx context.Context, argv []string, a busclient.About, in busclient.Input) (transaction, error) {
+	return one(d.Client.Shell(ctx, argv, a, in))
+}
+
+func (d onBus) PackageAdd(ctx context.Context, names []string, a busclient.About) (transaction, error) {
+	return one(d.Client.PackageAdd(ctx, names, a))
+}
+
+func (d onBus) PackageRemove(ctx context.Context, names []string, a busclient.About) (transaction, error) {
+	return one(d.Client.PackageRemove(ctx, names, a))
+}
+
+func (d onBus) Update(ctx context.Context, a busclient.About) (transaction, error) {
+	return one(d.Client.Update(ctx, a))
+}
+
+func (d onBus) Transaction(ctx context.Context, n uint64) (transaction, error) {
+	return one(d.Client.Transaction(ctx, n))
+}
+
+// connectionAdvice is what to do where the daemon cannot be reached.
+func connectionAdvice(err error) string {
+	if errors.Is(err, busclient.ErrNoDaemon) {
+		return "is it installed, and does the system bus run? \"systemctl status txupd\" and \"journalctl -u txupd\" tell more"
+	}
+	return ""
+}
+
+// locked calls start, with --wait until nobody else is at work. Only the
+// waiting ends with the first signal: a call that is under way has to be known
+// of to be cancelled.
+func (a *app) locked(d daemon, start func() error) error {
+	if !a.wait {
+		return start()
+	}
+	said := ""
+	return d.WhileBusy(a.asked, start, func(err error) {
+		// The same one some seconds later is no news.
+		who, _, _ := strings.Cut(err.Error(), ", since")
+		if said != who {
+			said = who
+			a.say("waiting: %v", err)
+		}
+	})
+}

@@ -1,0 +1,309 @@
+// A daemon that answers as it is told to, for everything but the bus.
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/busclient"
+	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/pkg/journal/record"
+)
+
+// errNoBus is what connecting fails with where there is no bus.
+var errNoBus = fmt.Errorf("%w: cannot connect to the system bus", busclient.ErrNoDaemon)
+
+var now = time.Date(2026, 3, 14, 15, 9, 26, 0, time.UTC)
+
+func ref(n uint64) *uint64 { return &n }
+
+// fake is a daemon with snapshots 1 (booted), 2, and 3 (pending).
+type fake struct {
+	t *testing.T
+
+	mu    sync.Mutex
+	calls []string
+
+	refuse  error // of what starts or changes something
+	busy    int   // so many refusals with ErrBusy first
+	outcome bus.Outcome
+	open    *bus.Transaction
+	// command is what runs: it gets the client's input and writes both outputs, and returns the exit status.
+	command func(in io.Reader, out, errs io.Writer) int32
+	// cancelled is closed by Cancel.
+	cancelled chan struct{}
+	once      sync.Once
+	began     chan struct{} // closed when a transaction is attached to
+	input     busclient.Input
+	about     busclient.About
+}
+
+func newFake(t *testing.T) *fake {
+	return &fake{
+		t: t, cancelled: make(chan struct{}), began: make(chan struct{}),
+		outcome: bus.Outcome{Number: 4, Parent: 3, Kind: "run", Phase: record.Committed, Files: record.FileCounts{Added: 1}},
+	}
+}
+
+func (f *fake) called(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, fmt.Sprintf(format, args...))
+}
+
+func (f *fake) snapshot(n uint64, roles ...string) bus.Snapshot {
+	s := bus.Snapshot{Number: n, Phase: record.Committed, Verdict: record.Good, Roles: roles, Created: now.Add(-time.Hour), Message: fmt.Sprintf("step %d", n)}
+	if n > 1 {
+		s.Parent = ref(n - 1)
+	}
+	return s
+}
+
+func (f *fake) Status(context.Context) (bus.Status, error) {
+	booted, pending := f.snapshot(1, bus.RoleBooted), f.snapshot(3, bus.RoleDefault, bus.RolePending)
+	return bus.Status{Booted: &booted, Default: &pending, Pending: &pending, LastGood: &booted, Transaction: f.open, RebootRequired: true}, nil
+}
+
+func (f *fake) List(context.Context) (bus.List, error) {
+	return bus.List{Snapshots: []bus.Snapshot{f.snapshot(1, bus.RoleBooted), f.snapshot(2), f.snapshot(3, bus.RolePending)}}, nil
+}
+
+func (f *fake) Show(_ context.Context, n uint64) (record.Record, error) {
+	if n == 0 || n > 3 {
+		return record.Record{}, fmt.Errorf("snapshot %d: %w", n, fault.ErrNotFound)
+	}
+	s := f.snapshot(n)
+	return record.Record{Number: n, Parent: s.Parent, Phase: record.Committed, Created: s.Created, Message: s.Message,
+		PackageChanges: []record.PackageChange{{Name: fmt.Sprintf("p%d", n), Arch: "all", Change: record.Added, New: "1"}}}, nil
+}
+
+func (f *fake) Log(_ context.Context, filter busclient.LogFilter) (bus.Log, error) {
+	f.called("log %d %q", filter.Limit, filter.Package)
+	return bus.Log{}, nil
+}
+
+func (f *fake) PackageList(_ context.Context, from string) (bus.Packages, error) {
+	f.called("packages %q", from)
+	return bus.Packages{}, nil
+}
+
+func (f *fake) Version(context.Context) (string, error) {
+	return "", fmt.Errorf("%w: as told", busclient.ErrNoDaemon)
+}
+
+func (f *fake) Rollback(_ context.Context, n int64) (uint64, error) {
+	f.called("rollback %d", n)
+	if n < 0 {
+		n = 1
+	}
+	return uint64(n), f.refuse
+}
+
+func (f *fake) Delete(_ context.Context, n uint64) error {
+	f.called("delete %d", n)
+	if n == 1 {
+		return fmt.Errorf("snapshot 1 is booted: %w", fault.ErrProtected)
+	}
+	return f.refuse
+}
+
+func (f *fake) WhileBusy(ctx context.Context, try func() error, busy func(error)) error {
+	for {
+		err := try()
+		if !errors.Is(err, fault.ErrBusy) || ctx.Err() != nil {
+			return err
+		}
+		if busy != nil {
+			busy(err)
+		}
+	}
+}
+
+func (f *fake) Close() error { return nil }
+
+func (f *fake) start(what string, about busclient.About, in busclient.Input) (transaction, error) {
+	message := "no message"
+	if about.Message != nil {
+		message = *about.Message
+	}
+	f.called("%s (%s)", what, message)
+	f.about, f.input = about, in
+	if f.busy > 0 {
+		f.busy--
+		return nil, fmt.Errorf("%w: transaction 7 (run) of anna, since %ds", fault.ErrBusy, f.busy)
+	}
+	if f.refuse != nil {
+		return nil, f.refuse
+	}
+	return &fakeTransaction{f: f, ended: make(chan struct{})}, nil
+}
+
+func (f *fake) Begin(_ context.Context, a busclient.About) (transaction, error) {
+	return f.start("begin", a, busclient.Input{})
+}
+func (f *fake) Run(_ context.Context, argv []string, a busclient.About, in busclient.Input) (transaction, error) {
+	return f.start(fmt.Sprintf("run %q", argv), a, in)
+}
+func (f *fake) Shell(_ context.Context, argv []string, a busclient.About, in busclient.Input) (transaction, error) {
+	return f.start(fmt.Sprintf("shell %q", argv), a, in)
+}
+func (f *fake) PackageAdd(_ context.Context, names []string, a busclient.About) (transaction, error) {
+	return f.start(fmt.Sprintf("add %q", names), a, busclient.Input{})
+}
+func (f *fake) PackageRemove(_ context.Context, names []string, a busclient.About) (transaction, error) {
+	return f.start(fmt.Sprintf("remove %q", names), a, busclient.Input{})
+}
+func (f *fake) Update(_ context.Context, a busclient.About) (transaction, error) {
+	return f.start("update", a, busclient.Input{})
+}
+func (f *fake) Transaction(_ context.Context, n uint64) (transaction, error) {
+	if f.open == nil || f.open.Number != n {
+		return nil, fmt.Errorf("%w: no such object", fault.ErrNotFound)
+	}
+	return &fakeTransaction{f: f, ended: make(chan struct{})}, nil
+}
+
+// fakeTransaction runs the fake's command.
+type fakeTransaction struct {
+	f     *fake
+	ended chan struct{}
+	exit  int32
+}
+
+func (t *fakeTransaction) Number() uint64 { return 4 }
+
+func (t *fakeTransaction) State(context.Context) (busclient.State, error) {
+	st := busclient.State{Outcome: t.f.outcome}
+	st.Phase = record.Open
+	return st, nil
+}
+
+func (t *fakeTransaction) Attach(_ context.Context, command uint32) (busclient.Streams, error) {
+	var files [6]*os.File
+	for i := 0; i < len(files); i += 2 {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return busclient.Streams{}, err
+		}
+		files[i], files[i+1] = r, w
+	}
+	go func() {
+		if t.f.command != nil {
+			t.exit = t.f.command(files[0], files[3], files[5])
+		}
+		for _, mine := range []int{0, 3, 5} {
+			files[mine].Close()
+		}
+		close(t.ended)
+	}()
+	close(t.f.began)
+	return busclient.Streams{Stdin: files[1], Stdout: files[2], Stderr: files[4]}, nil
+}
+
+func (t *fakeTransaction) Exec(_ context.Context, argv []string, in busclient.Input, _ bool) (uint32, error) {
+	t.f.called("exec %q", argv)
+	t.f.input = in
+	return 2, t.f.refuse
+}
+
+func (t *fakeTransaction) WaitCommand(context.Context, uint32) (int32, error) {
+	<-t.ended
+	return t.exit, nil
+}
+
+func (t *fakeTransaction) Resize(_ context.Context, rows, columns uint16) error {
+	t.f.called("resize %d %d", rows, columns)
+	return nil
+}
+
+func (t *fakeTransaction) Commit(_ context.Context, message *string, keep bool) error {
+	t.f.called("commit %v %v", message != nil, keep)
+	close(t.ended)
+	return t.f.refuse
+}
+
+func (t *fakeTransaction) Discard(context.Context) error {
+	t.f.called("discard")
+	t.f.outcome.Phase = record.Discarded
+	close(t.ended)
+	return nil
+}
+
+func (t *fakeTransaction) Cancel(context.Context) error {
+	t.f.once.Do(func() { close(t.f.cancelled) })
+	return nil
+}
+
+func (t *fakeTransaction) Wait(ctx context.Context) (bus.Outcome, error) {
+	select {
+	case <-t.ended:
+		return t.f.outcome, nil
+	case <-ctx.Done():
+		return bus.Outcome{}, fmt.Errorf("%w: %w", fault.ErrCancelled, ctx.Err())
+	}
+}
+
+// result of one call of txctl.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// txctl runs one command line against the fake.
+func (f *fake) txctl(stdin io.Reader, args ...string) result {
+	f.t.Helper()
+	return f.txctlWith(func(*app) {}, stdin, args...)
+}
+
+func (f *fake) txctlWith(prepare func(*app), stdin io.Reader, args ...string) result {
+	f.t.Helper()
+	var stdout, stderr locked
+	a := newApp(stdin, &stdout, &stderr, func(string) string { return "" })
+	a.now = func() time.Time { return now }
+	a.connect = func(context.Context, func(uint64, string, string)) (daemon, error) { return f, nil }
+	prepare(a)
+	code := a.run(args)
+	return result{code, stdout.String(), stderr.String()}
+}
+
+// locked is a buffer for several writers.
+type locked struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.Write(p)
+}
+
+func (l *locked) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.String()
+}
+
+// document decodes what must be the only thing on standard output.
+func (r result) document(t *testing.T) map[string]any {
+	t.Helper()
+	d := json.NewDecoder(bytes.NewReader([]byte(r.stdout)))
+	var doc map[string]any
+	if err := d.Decode(&doc); err != nil {
+		t.Fatalf("standard output is no document: %v\n%s", err, r.stdout)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		t.Fatalf("more than one document:\n%s", r.stdout)
+	}
+	return doc
+}

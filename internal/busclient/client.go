@@ -1,0 +1,247 @@
+// Package busclient talks to the daemon: what txctl does, any program can do
+// with these calls.
+package busclient
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/godbus/dbus/v5"
+
+	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/pkg/journal/record"
+)
+
+// ErrNoDaemon: the daemon cannot be reached.
+var ErrNoDaemon = errors.New("the daemon is not there")
+
+// Client is a connection to the daemon.
+type Client struct {
+	conn    *dbus.Conn
+	signals chan *dbus.Signal
+
+	mu       sync.Mutex
+	gone     bool // the daemon left the bus while somebody waited
+	changed  chan struct{}
+	commands map[dbus.ObjectPath]map[uint32]int32 // exit statuses by transaction and command
+	finished map[dbus.ObjectPath]bool
+	events   uint64 // ends of transactions and commands, changes of what exists, departures of the daemon
+	progress func(number uint64, phase, text string)
+}
+
+// Connect connects to the system bus. The daemon is started by the first call.
+func Connect(ctx context.Context) (*Client, error) {
+	conn, err := dbus.ConnectSystemBus(dbus.WithContext(ctx), dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
+	if err != nil {
+		return nil, fmt.Errorf("%w: cannot connect to the system bus: %w", ErrNoDaemon, err)
+	}
+	c := &Client{
+		conn: conn, signals: make(chan *dbus.Signal, 256), changed: make(chan struct{}),
+		commands: map[dbus.ObjectPath]map[uint32]int32{}, finished: map[dbus.ObjectPath]bool{},
+	}
+	conn.Signal(c.signals)
+	go c.listen()
+	return c, nil
+}
+
+// Close leaves the bus; transactions that were not detached are cancelled by that.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// OnProgress calls fn for every progress signal of any transaction, by its number. Set it before the first call.
+func (c *Client) OnProgress(fn func(number uint64, phase, text string)) { c.progress = fn }
+
+// follow asks for the signals of transactions; before one is begun, so that none is missed.
+func (c *Client) follow() error {
+	for _, match := range [][]dbus.MatchOption{
+		{dbus.WithMatchSender(bus.Name), dbus.WithMatchInterface(bus.TransactionInterface)},
+		{dbus.WithMatchSender("org.freedesktop.DBus"), dbus.WithMatchInterface("org.freedesktop.DBus"),
+			dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, bus.Name)},
+	} {
+		if err := c.conn.AddMatchSignal(match...); err != nil {
+			return fmt.Errorf("cannot listen to the daemon: %w", err)
+		}
+	}
+	return nil
+}
+
+func (c *Client) listen() {
+	for sig := range c.signals {
+		c.mu.Lock()
+		switch sig.Name {
+		case "org.freedesktop.DBus.NameOwnerChanged":
+			var name, old, now string
+			if dbus.Store(sig.Body, &name, &old, &now) == nil && name == bus.Name && old != "" && now == "" {
+				c.gone = true
+				c.events++
+			}
+		case bus.TransactionInterface + ".Finished":
+			c.finished[sig.Path] = true
+			c.events++
+		case bus.ManagerInterface + ".TransactionFinished", bus.PropertiesInterface + ".PropertiesChanged":
+			c.events++
+		case bus.TransactionInterface + ".CommandFinished":
+			var command uint32
+			var exit int32
+			if dbus.Store(sig.Body, &command, &exit) == nil {
+				if c.commands[sig.Path] == nil {
+					c.commands[sig.Path] = map[uint32]int32{}
+				}
+				c.commands[sig.Path][command] = exit
+				c.events++
+			}
+		case bus.TransactionInterface + ".Progress":
+			var phase, text string
+			var fraction float64
+			number, err := bus.NumberIn(string(sig.Path), bus.TransactionPrefix)
+			if fn := c.progress; fn != nil && err == nil && dbus.Store(sig.Body, &phase, &fraction, &text) == nil {
+				c.mu.Unlock()
+				fn(number, phase, text)
+				c.mu.Lock()
+			}
+		}
+		close(c.changed)
+		c.changed = make(chan struct{})
+		c.mu.Unlock()
+	}
+}
+
+// wait blocks until ready says so. It ends early when ctx does or the daemon leaves.
+func (c *Client) wait(ctx context.Context, ready func() bool) error {
+	for {
+		c.mu.Lock()
+		ok, gone, changed := ready(), c.gone, c.changed
+		c.mu.Unlock()
+		switch {
+		case ok:
+			return nil
+		case gone:
+			return fmt.Errorf("%w: the daemon ended in the middle; \"txctl status\" tells how it stands", fault.ErrFailed)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", fault.ErrCancelled, context.Cause(ctx))
+		case <-c.conn.Context().Done():
+			return fmt.Errorf("%w: the bus went away", fault.ErrFailed)
+		}
+	}
+}
+
+// call calls one method; errors come back as errors of package fault.
+func (c *Client) call(ctx context.Context, path, method string, args []any, into ...any) error {
+	err := c.conn.Object(bus.Name, dbus.ObjectPath(path)).CallWithContext(ctx, method, 0, args...).Store(into...)
+	var e dbus.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	message := e.Error()
+	switch {
+	case strings.HasPrefix(e.Name, fault.Prefix):
+		return fault.FromName(e.Name, message)
+	case e.Name == "org.freedesktop.DBus.Error.ServiceUnknown":
+		return fmt.Errorf("%w: nothing on the bus is called %s, and nothing can start it", ErrNoDaemon, bus.Name)
+	case strings.HasPrefix(e.Name, "org.freedesktop.DBus.Error.Spawn.") || e.Name == "org.freedesktop.DBus.Error.TimedOut" ||
+		strings.HasPrefix(e.Name, "org.freedesktop.systemd1."):
+		return fmt.Errorf("%w: it does not start: %s", ErrNoDaemon, message)
+	case e.Name == "org.freedesktop.DBus.Error.NoReply":
+		return fmt.Errorf("%w: it ended before it answered", ErrNoDaemon)
+	case e.Name == "org.freedesktop.DBus.Error.UnknownObject" || e.Name == "org.freedesktop.DBus.Error.NoSuchObject":
+		return fmt.Errorf("%w: %s", fault.ErrNotFound, message)
+	case e.Name == "org.freedesktop.DBus.Error.AccessDenied":
+		return fmt.Errorf("%w: %s", fault.ErrNotAuthorized, message)
+	}
+	return fmt.Errorf("%w: %s (%s)", fault.ErrFailed, message, e.Name)
+}
+
+func (c *Client) manager(ctx context.Context, method string, args []any, into ...any) error {
+	return c.call(ctx, bus.Path, bus.ManagerInterface+"."+method, args, into...)
+}
+
+type options = map[string]dbus.Variant
+
+// Status answers what runs and what boots next.
+func (c *Client) Status(ctx context.Context) (doc bus.Status, err error) {
+	return doc, c.text(ctx, "Status", &doc)
+}
+
+// List describes every snapshot.
+func (c *Client) List(ctx context.Context) (doc bus.List, err error) {
+	return doc, c.text(ctx, "List", &doc)
+}
+
+func (c *Client) text(ctx context.Context, method string, into any) error {
+	var raw string
+	if err := c.manager(ctx, method, []any{options{}}, &raw); err != nil {
+		return err
+	}
+	return json.Unmarshal([]byte(raw), into)
+}
+
+// Show returns one record.
+func (c *Client) Show(ctx context.Context, n uint64) (doc record.Record, err error) {
+	return doc, c.document(ctx, "Show", []any{n, options{}}, &doc)
+}
+
+// LogFilter selects records.
+type LogFilter struct {
+	Limit   uint64 // 0 is no limit
+	Package string
+}
+
+// Log returns records, newest first.
+func (c *Client) Log(ctx context.Context, f LogFilter) (doc bus.Log, err error) {
+	o := options{}
+	if f.Limit > 0 {
+		o[bus.OptLimit] = dbus.MakeVariant(f.Limit)
+	}
+	if f.Package != "" {
+		o[bus.OptPackage] = dbus.MakeVariant(f.Package)
+	}
+	return doc, c.document(ctx, "Log", []any{o}, &doc)
+}
+
+// PackageList lists the packages of a snapshot: a number or word, "" for the pending one, else the booted one.
+func (c *Client) PackageList(ctx context.Context, from string) (doc bus.Packages, err error) {
+	o := options{}
+	if from != "" {
+		o[bus.OptFrom] = dbus.MakeVariant(from)
+	}
+	return doc, c.document(ctx, "PackageList", []any{o}, &doc)
+}
+
+// document reads an answer that comes as a file.
+func (c *Client) document(ctx context.Context, method string, args []any, into any) error {
+	var fd dbus.UnixFD
+	if err := c.manager(ctx, method, args, &fd); err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), method)
+	defer f.Close()
+	return json.NewDecoder(io.NewSectionReader(f, 0, 1<<40)).Decode(into)
+}
+
+// Version is the daemon's.
+func (c *Client) Version(ctx context.Context) (version string, err error) {
+	var v dbus.Variant
+	if err := c.call(ctx, bus.Path, bus.PropertiesInterface+".Get", []any{bus.ManagerInterface, "Version"}, &v); err != nil {
+		return "", err
+	}
+	return version, v.Store(&version)
+}
+
+// Rollback makes a snapshot the default; a negative number lets the daemon choose.
+func (c *Client) Rollback(ctx context.Context, n int64) (now uint64, err error) {
+	return now, c.manager(ctx, "Rollback", []any{n, options{}}, &now)
+}
+
+// Delete removes a snapshot.
+func (c *Client) Delete(ctx context.Context, n uint64) error {
+	return c.manager(ctx, "Delete", []any{n, options{}})
+}
