@@ -38,7 +38,7 @@ type daemon interface {
 type transaction interface {
 	Number() uint64
 	State(context.Context) (busclient.State, error)
-	Attach(ctx context.Context, command uint32) (busclient.Streams, error)
+	Attach(ctx context.Context, command *uint32) (busclient.Streams, error)
 	Exec(context.Context, []string, busclient.Input, bool) (uint32, error)
 	WaitCommand(context.Context, uint32) (int32, error)
 	Resize(ctx context.Context, rows, columns uint16) error

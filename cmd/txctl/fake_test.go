@@ -188,7 +188,7 @@ func (t *fakeTransaction) State(context.Context) (busclient.State, error) {
 	return st, nil
 }
 
-func (t *fakeTransaction) Attach(_ context.Context, command uint32) (busclient.Streams, error) {
+func (t *fakeTransaction) Attach(_ context.Context, command *uint32) (busclient.Streams, error) {
 	var files [6]*os.File
 	for i := 0; i < len(files); i += 2 {
 		r, w, err := os.Pipe()

@@ -124,7 +124,7 @@ func (a *app) newLine() string {
 // await waits for the end of a transaction that is followed by streams.
 func (a *app) await(t transaction, p pipes) (bus.Outcome, error) {
 	defer a.cancelling(t)()
-	streams, err := attach(a.urged, t, 0, p)
+	streams, err := attach(a.urged, t, nil, p)
 	if err != nil {
 		return bus.Outcome{}, errors.Join(fmt.Errorf("cannot read along: %w", err), t.Cancel(a.urged))
 	}

@@ -103,8 +103,10 @@ func (a *app) open(d daemon, named []string) (begun, error) {
 
 func (a *app) execCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "exec [NUMBER] -- COMMAND [ARGUMENT…]",
-		Short: "Run one more command in an open transaction",
+		Use: "exec [NUMBER] -- COMMAND [ARGUMENT…]",
+		// Options stand before "--".
+		DisableFlagsInUseLine: true,
+		Short:                 "Run one more command in an open transaction",
 		Long: "exec runs a command in an open transaction, which stays open whatever its exit status. That is\n" +
 			"the one of txctl; failures of our own exit with 125. With --json its output goes to standard error.",
 	}
@@ -144,7 +146,7 @@ func (a *app) exec(named, argv []string) error {
 		return err
 	}
 	defer a.cancelling(t)()
-	streams, err := attach(a.urged, t, index, pipes{in, a.commandOutput(), a.stderr})
+	streams, err := attach(a.urged, t, &index, pipes{in, a.commandOutput(), a.stderr})
 	if err != nil {
 		return errors.Join(fmt.Errorf("cannot read along: %w", err), t.Cancel(a.urged))
 	}
@@ -152,7 +154,7 @@ func (a *app) exec(named, argv []string) error {
 	if err != nil {
 		return err
 	}
-	streams.finishCommand()
+	streams.finish()
 	return a.execEnded(t.Number(), index, exit)
 }
 

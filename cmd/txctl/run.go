@@ -17,8 +17,10 @@ import (
 func (a *app) runCommand() *cobra.Command {
 	var m making
 	c := &cobra.Command{
-		Use:   "run -- COMMAND [ARGUMENT…]",
-		Short: "Run a command in a new snapshot and make that what boots next",
+		Use: "run -- COMMAND [ARGUMENT…]",
+		// Options stand before "--".
+		DisableFlagsInUseLine: true,
+		Short:                 "Run a command in a new snapshot and make that what boots next",
 		Long: "run runs one command in a new snapshot. If it succeeds and changed something, the snapshot boots next;\n" +
 			"if it fails, nothing is changed. Its exit status is that of txctl; failures of our own exit with 125.\n" +
 			"What is piped into txctl the command can read. With --json its output goes to standard error.",

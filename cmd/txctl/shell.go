@@ -14,8 +14,10 @@ import (
 func (a *app) shellCommand() *cobra.Command {
 	var m making
 	c := &cobra.Command{
-		Use:   "shell [-- COMMAND [ARGUMENT…]]",
-		Short: "Open a shell in a new snapshot; leaving it makes the snapshot what boots next",
+		Use: "shell [-- COMMAND [ARGUMENT…]]",
+		// Options stand before "--".
+		DisableFlagsInUseLine: true,
+		Short:                 "Open a shell in a new snapshot; leaving it makes the snapshot what boots next",
 		Long: "shell opens root's login shell, or the given command, on a terminal in a new snapshot. What it\n" +
 			"changed boots next, whatever its exit status, which is that of txctl too.\n" +
 			"Where standard input is no terminal, /bin/sh reads its commands from there, and as with\n" +

@@ -27,11 +27,17 @@ func (a *app) status() error {
 	if err != nil {
 		return err
 	}
-	var list bus.List
-	if !a.json && doc.Pending != nil {
-		if list, err = d.List(a.asked); err != nil {
-			return err
+	var between []bus.Snapshot
+	if next := doc.Pending; next != nil && !a.json {
+		between = []bus.Snapshot{*next}
+		// The daemon is asked for more only where more than one step lies between the two.
+		if doc.Booted == nil || next.Parent == nil || *next.Parent != doc.Booted.Number {
+			list, err := d.List(a.asked)
+			if err != nil {
+				return err
+			}
+			between = list.Snapshots
 		}
 	}
-	return a.result(doc, func(s present.Screen) string { return s.Status(doc, list.Snapshots) })
+	return a.result(doc, func(s present.Screen) string { return s.Status(doc, between) })
 }

@@ -101,11 +101,12 @@ func (s *stage) show(ctx context.Context, words string, argv ...string) error {
 	}
 	say("%s", words)
 	fmt.Printf("\033[36m$ %s\033[0m\n", strings.Join(quoted(argv), " "))
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	if argv[0] == "txctl" {
-		cmd.Path = s.programs.Txctl
+	program := argv[0]
+	if program == "txctl" {
+		program = s.programs.Txctl
 	}
-	cmd.Env = s.bus.Env()
+	cmd := exec.CommandContext(ctx, program, argv[1:]...)
+	cmd.Env = s.env()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	return cmd.Run()
@@ -122,12 +123,16 @@ func quoted(argv []string) []string {
 	return out
 }
 
+// env has the demo's bus, and its txctl in the path.
+func (s *stage) env() []string {
+	return append(s.bus.Env(), "PATH="+filepath.Dir(s.programs.Txctl)+":"+os.Getenv("PATH"))
+}
+
 // shell lets a person play.
 func (s *stage) shell(ctx context.Context) error {
 	say("A shell for you: txctl works on the demo's system, which is mounted at %s. Leave it to clean up.", s.machine.Root)
 	cmd := exec.CommandContext(ctx, "bash", "--norc", "-i")
-	cmd.Env = append(s.bus.Env(), "PATH="+filepath.Dir(s.programs.Txctl)+":"+os.Getenv("PATH"), "ROOT="+s.machine.Root,
-		"TOP="+s.machine.Top, `PS1=demo \W \$ `)
+	cmd.Env = append(s.env(), "ROOT="+s.machine.Root, "TOP="+s.machine.Top, `PS1=demo \W \$ `)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	err := cmd.Run()
 	var exit *exec.ExitError

@@ -143,7 +143,7 @@ const TransactionXML = standardXML + `
   </method>
   <!-- Attach gives three descriptors: write to the first what the command shall read (closed where it reads nothing), read its
        output and its errors from the others, from the first byte on. A terminal has no errors of its own.
-       Options: from_command (u), only output of that command and later ones. -->
+       They end with the transaction. Options: command (u), only output of that command; they end with it. -->
   <method name="Attach">
    <arg name="options" type="a{sv}" direction="in"/>
    <arg name="stdin" type="h" direction="out"/>

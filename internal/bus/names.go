@@ -39,7 +39,7 @@ const (
 	OptExpires       = "expires"        // t: seconds after which an open transaction is discarded; 0 means never
 	OptLimit         = "limit"          // t: at most so many
 	OptPackage       = "package"        // s: only what touched this package
-	OptFromCommand   = "from_command"   // u: only the output of this command of the transaction, and of later ones
+	OptCommand       = "command"        // u: only the output of this command of the transaction, up to its end
 )
 
 // Words that stand for snapshots in OptFrom and in arguments of txctl.

@@ -8,7 +8,6 @@ import (
 	"os"
 
 	"github.com/godbus/dbus/v5"
-	"golang.org/x/sys/unix"
 
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/pkg/journal/record"
@@ -139,24 +138,19 @@ func (c *Client) Transaction(ctx context.Context, n uint64) (*Transaction, error
 // Number is the transaction's and its snapshot's.
 func (t *Transaction) Number() uint64 { return t.number }
 
-// Streams are a client's ends: Stdin leads to the command. Reading the others
-// honours deadlines. They end with the transaction, not with a command.
+// Streams are a client's ends: Stdin leads to the command.
 type Streams struct{ Stdin, Stdout, Stderr *os.File }
 
-// Attach connects to what runs, from the output of the given command on.
-func (t *Transaction) Attach(ctx context.Context, command uint32) (Streams, error) {
+// Attach connects to what runs: to the command with that index until its end,
+// or for nil to all of the transaction until that ends.
+func (t *Transaction) Attach(ctx context.Context, command *uint32) (Streams, error) {
 	o := options{}
-	if command > 0 {
-		o[bus.OptFromCommand] = dbus.MakeVariant(command)
+	if command != nil {
+		o[bus.OptCommand] = dbus.MakeVariant(*command)
 	}
 	var in, out, errs dbus.UnixFD
 	if err := t.call(ctx, "Attach", []any{o}, &in, &out, &errs); err != nil {
 		return Streams{}, err
-	}
-	for _, fd := range []dbus.UnixFD{out, errs} {
-		if err := unix.SetNonblock(int(fd), true); err != nil {
-			return Streams{}, fmt.Errorf("cannot read along: %w", err)
-		}
 	}
 	return Streams{os.NewFile(uintptr(in), "stdin"), os.NewFile(uintptr(out), "stdout"), os.NewFile(uintptr(errs), "stderr")}, nil
 }

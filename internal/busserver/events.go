@@ -34,6 +34,7 @@ func (s *Server) emit(e update.Event) {
 		s.signal(transactionPath(e.Transaction), bus.TransactionInterface+".Progress", e.Phase, -1.0, e.Text)
 	case update.TransactionFinished:
 		s.disown(e.Transaction)
+		s.enter()() // its client has questions now
 		st := e.Transaction.State()
 		message := ""
 		if st.Failure != nil {

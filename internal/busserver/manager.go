@@ -180,7 +180,7 @@ func (s *Server) runOf(c *call, kind string) ([]any, error) {
 // started ties a transaction of one go to its caller.
 func (s *Server) started(c *call, t *update.Transaction, err error) ([]any, error) {
 	if err == nil && !option[bool](c.options, bus.OptDetach) {
-		s.own(c.sender, t)
+		s.own(c.sender, owned{t, whole})
 	}
 	return began(t, err)
 }

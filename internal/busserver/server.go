@@ -34,7 +34,7 @@ type Server struct {
 	mu       sync.Mutex
 	busy     int       // calls under way
 	lastCall time.Time // when the last one ended
-	owners   map[string]map[*update.Transaction]bool
+	owners   map[string]map[owned]bool
 	events   []update.Event
 	wake     chan struct{}
 	// announced are the snapshots that listeners know of.
@@ -56,7 +56,7 @@ type Config struct {
 func New(ctx context.Context, c Config) (*Server, error) {
 	s := &Server{
 		ctx: ctx, refuse: c.Refuse, log: c.Log, version: c.Version, files: newFiles(), lastCall: time.Now(),
-		connect: c.Bus, owners: map[string]map[*update.Transaction]bool{}, wake: make(chan struct{}, 1), announced: map[uint64]bool{},
+		connect: c.Bus, owners: map[string]map[owned]bool{}, wake: make(chan struct{}, 1), announced: map[uint64]bool{},
 	}
 	if err := s.kinds(); err != nil {
 		return nil, err
@@ -191,20 +191,38 @@ func (s *Server) idleFor(d time.Duration) bool {
 	return quiet && (s.updater == nil || !s.updater.Busy())
 }
 
-// own ties a transaction to its caller: when that leaves the bus, it is cancelled.
-func (s *Server) own(sender string, t *update.Transaction) {
+// owned is what goes with its caller: a transaction of one go, or a command in
+// an open one. By the time the caller leaves, somebody else's may run there.
+type owned struct {
+	transaction *update.Transaction
+	command     int // whole for all of it
+}
+
+// whole stands for no command of its own.
+const whole = -1
+
+func (o owned) cancel() {
+	if o.command == whole {
+		o.transaction.Cancel(errLeft)
+	} else {
+		o.transaction.CancelCommand(o.command, errLeft)
+	}
+}
+
+// own ties what was asked for to its caller: when that leaves the bus, it is cancelled.
+func (s *Server) own(sender string, o owned) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.owners[sender] == nil {
-		s.owners[sender] = map[*update.Transaction]bool{}
+		s.owners[sender] = map[owned]bool{}
 	}
-	s.owners[sender][t] = true
+	s.owners[sender][o] = true
 	// Who left before we noted it has been announced already.
 	go func() {
 		var there bool
 		err := s.conn.BusObject().CallWithContext(s.ctx, "org.freedesktop.DBus.NameHasOwner", 0, sender).Store(&there)
 		if err == nil && !there {
-			t.Cancel(errLeft)
+			o.cancel()
 		}
 	}()
 }
@@ -221,8 +239,8 @@ func (s *Server) left(sig *dbus.Signal) {
 	orphans := s.owners[name]
 	delete(s.owners, name)
 	s.mu.Unlock()
-	for t := range orphans {
-		t.Cancel(errLeft)
+	for o := range orphans {
+		o.cancel()
 	}
 }
 
@@ -231,7 +249,11 @@ func (s *Server) disown(t *update.Transaction) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, list := range s.owners {
-		delete(list, t)
+		for o := range list {
+			if o.transaction == t {
+				delete(list, o)
+			}
+		}
 		if len(list) == 0 {
 			delete(s.owners, name)
 		}

@@ -26,7 +26,7 @@ func (s *Server) transactionMethods() map[string]method {
 	return map[string]method{
 		"Exec": {private: true, run: of(s.exec),
 			options: []string{bus.OptStdin, bus.OptTerminal, bus.OptRows, bus.OptColumns, bus.OptTerm, bus.OptDetach}},
-		"Attach":  {private: true, options: []string{bus.OptFromCommand}, run: of(s.attach)},
+		"Attach":  {private: true, options: []string{bus.OptCommand}, run: of(s.attach)},
 		"Resize":  {private: true, run: of(resize)},
 		"Signal":  {private: true, run: of(signal)},
 		"Commit":  {private: true, options: []string{bus.OptMessage, bus.OptKeepUnchanged}, run: of(commit)},
@@ -45,13 +45,17 @@ func (s *Server) exec(c *call, t *update.Transaction) ([]any, error) {
 		return nil, err
 	}
 	if !option[bool](c.options, bus.OptDetach) {
-		s.own(c.sender, t)
+		s.own(c.sender, owned{t, index})
 	}
 	return []any{uint32(index)}, nil
 }
 
 func (s *Server) attach(c *call, t *update.Transaction) ([]any, error) {
-	a, err := t.Attach(int(option[uint32](c.options, bus.OptFromCommand)))
+	command := update.Everything
+	if _, given := c.options[bus.OptCommand]; given {
+		command = int(option[uint32](c.options, bus.OptCommand))
+	}
+	a, err := t.Attach(command)
 	if err != nil {
 		return nil, err
 	}

@@ -88,7 +88,7 @@ func (c Config) serve(ctx context.Context, root string, store *snapshot.Store) e
 	}
 	u := update.New(update.Deps{
 		Root: root, Driver: btrfs.Driver{}, Search: &btrfs.Searcher{}, Store: store, Journal: log,
-		Packages: func(dir string) (pkgmgr.Manager, error) { return pkgmgr.Detect(dir, c.Manager) },
+		Packages: func() (pkgmgr.Manager, error) { return pkgmgr.Detect(root, c.Manager) },
 		BootID:   strings.TrimSpace(string(boot)), CommandLine: commandLine(root),
 		Now: time.Now, Log: c.Log, Notify: server.Notify,
 	})

@@ -5,6 +5,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -300,7 +301,7 @@ func (t *tree) bindCache(host int, dir string, attributes uint64) error {
 		return err
 	}
 	t.opened = append(t.opened, source)
-	target, err := resolve(t.root, dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	target, err := makeDirectories(t.root, dir)
 	if err != nil {
 		return err
 	}
@@ -314,6 +315,24 @@ func (t *tree) bindCache(host int, dir string, attributes uint64) error {
 		return err
 	}
 	return attach(mount, target, "")
+}
+
+// makeDirectories opens dir below root and makes what is missing of it: where a
+// cache lies on a shared tree the snapshot has nothing of it.
+func makeDirectories(root int, dir string) (int, error) {
+	fd, err := resolve(root, dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if !errors.Is(err, unix.ENOENT) || path.Dir(dir) == dir {
+		return fd, err
+	}
+	parent, err := makeDirectories(root, path.Dir(dir))
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(parent)
+	if err := unix.Mkdirat(parent, path.Base(dir), 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
+		return -1, err
+	}
+	return resolve(root, dir, unix.O_PATH|unix.O_DIRECTORY, 0)
 }
 
 // pivot makes the tree / and lets go of the running system's mounts.

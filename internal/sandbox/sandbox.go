@@ -38,7 +38,7 @@ type Config struct {
 	// Number becomes TXUPD_TRANSACTION.
 	Number uint64
 	// Caches are absolute directories of the system that are shared with Host.
-	// One that Host or the snapshot lacks is skipped.
+	// One that Host lacks is skipped, one that the snapshot lacks is made there.
 	Caches []string
 	// Env holds additional NAME=VALUE pairs for every command.
 	Env []string

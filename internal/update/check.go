@@ -90,7 +90,7 @@ func (u *Updater) space() error {
 // databaseInside refuses where the package database lies on a shared tree: it
 // would not go along with the files that it speaks of.
 func (u *Updater) databaseInside() error {
-	m, err := u.Packages(u.Root)
+	m, err := u.manager()
 	if err != nil {
 		return nil // no package manager: run and shell work all the same
 	}
@@ -122,14 +122,10 @@ func (u *Updater) hiddenTrees() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the mounts below %s: %w", u.Root, err)
 	}
-	caches := u.caches()
 	var hidden []string
 	for _, m := range mounts {
 		rel := "/" + strings.Trim(strings.TrimPrefix(m.Mountpoint, u.Root), "/")
 		if rel == "/" || slices.ContainsFunc(apiTrees, func(a string) bool { return below(rel, a) }) {
-			continue
-		}
-		if slices.ContainsFunc(caches, func(c string) bool { return below(rel, c) || below(c, rel) }) {
 			continue
 		}
 		hidden = append(hidden, rel)
@@ -148,14 +144,6 @@ func hiddenWarning(hidden []string) []string {
 
 // below reports whether path is dir or lies in it.
 func below(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
-
-func (u *Updater) caches() []string {
-	m, err := u.Packages(u.Root)
-	if err != nil {
-		return nil
-	}
-	return m.Caches()
-}
 
 // kernelIn is the newest kernel version whose modules are in root, "" where there is none.
 func kernelIn(root string) string {

@@ -197,13 +197,9 @@ func (t *Transaction) changes(ctx context.Context) ([]record.FileChange, error) 
 	if err != nil {
 		return nil, err
 	}
-	hidden, err := u.hiddenTrees()
-	if err != nil {
-		return nil, err
-	}
-	files, lost := visible(found, hidden)
+	files, lost := visible(found, t.hidden)
 	if lost > 0 {
-		t.warn(fmt.Sprintf("%d changes in shared trees (%s) are hidden below their mounts after the reboot", lost, strings.Join(hidden, ", ")))
+		t.warn(fmt.Sprintf("%d changes in shared trees (%s) are hidden below their mounts after the reboot", lost, strings.Join(t.hidden, ", ")))
 	}
 	if len(files) > 0 {
 		t.attribute(ctx, before.Dir, after.Dir, files)
@@ -234,7 +230,7 @@ func (u *Updater) tree(n snapshot.Number, role snapshot.Role) (snapshot.Tree, er
 // attribute fills in owners and package changes. A package database that cannot
 // be read spoils no commit: the record says so instead.
 func (t *Transaction) attribute(ctx context.Context, before, after string, files []record.FileChange) {
-	m, err := t.u.Packages(after)
+	m, err := t.u.manager()
 	if err != nil {
 		return // no package manager: every file is nobody's
 	}

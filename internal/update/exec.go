@@ -117,15 +117,15 @@ func (t *Transaction) Exec(c Command) (int, error) {
 	}
 	t.mu.Lock()
 	index := t.started
+	t.execed = index
 	t.mu.Unlock()
 	t.u.notify(Event{Kind: TransactionChanged, Transaction: t})
 	go func() {
-		exit, err := t.run(ctx, c)
-		err = errors.Join(err, t.save("command-ended"))
-		leave()
-		if err != nil {
-			t.u.Log.Error("cannot run the command", "transaction", t.number, "error", err)
+		exit, _ := t.run(ctx, c) // who reads along has seen why
+		if err := t.save("command-ended"); err != nil {
+			t.u.Log.Error("cannot record the end of a command", "transaction", t.number, "error", err)
 		}
+		leave()
 		t.u.notify(Event{Kind: CommandFinished, Transaction: t, Command: index, Exit: exit})
 	}()
 	return index, nil
@@ -135,7 +135,6 @@ func (t *Transaction) Exec(c Command) (int, error) {
 // where it could not be run or was cancelled, never for what it exited with.
 func (t *Transaction) run(ctx context.Context, c Command) (exit int, err error) {
 	defer t.closeStdin()
-	t.output.mark()
 	began := t.u.Now()
 	t.mu.Lock()
 	index := t.started
@@ -146,6 +145,14 @@ func (t *Transaction) run(ctx context.Context, c Command) (exit int, err error) 
 	}
 	t.rec.Commands[index].Started = began.UTC()
 	t.mu.Unlock()
+	t.output.begin(index)
+	defer t.output.end(index)
+	defer func() {
+		// A transaction of one go ends with the error, an open one goes on.
+		if err != nil && t.rec.Kind == KindBegin {
+			t.output.write(Stderr, []byte("txupd: "+err.Error()+"\n"))
+		}
+	}()
 	if !planned {
 		if err := t.save("command"); err != nil {
 			return -1, err
@@ -168,6 +175,9 @@ func (t *Transaction) run(ctx context.Context, c Command) (exit int, err error) 
 			return 130, context.Cause(ctx)
 		}
 		return -1, err
+	}
+	if !status.Started {
+		t.output.write(Stderr, []byte("txupd: "+status.Message+"\n"))
 	}
 	exit = status.Status
 	if ctx.Err() != nil {

@@ -109,9 +109,9 @@ func (u *Updater) ChangePackages(ctx context.Context, q PackageRequest) (*Transa
 			return nil, fmt.Errorf("%w: %w", fault.ErrInvalidArgument, err)
 		}
 	}
-	m, err := u.Packages(u.Root)
+	m, err := u.manager()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", fault.ErrNotSupported, err)
+		return nil, err
 	}
 	var commands []pkgmgr.Command
 	o := pkgmgr.Options{DryRun: q.DryRun}

@@ -36,23 +36,40 @@ type Output struct {
 	grown   *sync.Cond
 	file    *os.File // frames, made with the first byte
 	size    int64
-	marks   []int64 // where the output of each command begins
+	parts   map[int]part // by command
 	closed  bool
 	failure error // writing failed: the output is cut there
 	readers int
 }
 
+// part is the output of one command: where it begins, and where it ends, -1
+// while the command runs.
+type part struct{ from, to int64 }
+
+// Everything is the command of readers who want the output of all.
+const Everything = -1
+
 func newOutput(dir string) *Output {
-	o := &Output{dir: dir}
+	o := &Output{dir: dir, parts: map[int]part{}}
 	o.grown = sync.NewCond(&o.mu)
 	return o
 }
 
-// mark notes that the next command begins.
-func (o *Output) mark() {
+// begin notes that a command begins.
+func (o *Output) begin(command int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.marks = append(o.marks, o.size)
+	o.parts[command] = part{o.size, -1}
+	o.grown.Broadcast()
+}
+
+// end notes that everything the command printed was collected: who reads that
+// command alone comes to the end.
+func (o *Output) end(command int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.parts[command] = part{o.parts[command].from, o.size}
+	o.grown.Broadcast()
 }
 
 // write appends one piece. A full disk must not stop the command's pipe: the
@@ -107,28 +124,44 @@ func (o *Output) collect(s Stream, r io.Reader) {
 	}
 }
 
-// copyTo writes one stream to w, from the given command on, until the output
-// is closed or w fails.
+// next waits until there is more than at in what a reader wants, and returns
+// from where to where; at the end of it, twice the same.
+func (o *Output) next(at int64, command int) (from, to int64, file *os.File) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for {
+		wanted, known := o.parts[command]
+		if !known { // everything, or a command that is yet to begin
+			wanted, known = part{0, -1}, command == Everything
+		}
+		from, to = max(at, wanted.from), o.size
+		ended := o.closed
+		if wanted.to >= 0 {
+			to, ended = wanted.to, true
+		}
+		switch {
+		case known && from < to:
+			return from, to, o.file
+		case ended:
+			return to, to, o.file
+		}
+		o.grown.Wait()
+	}
+}
+
+// copyTo writes one stream to w, of the given command alone or of everything,
+// until its end or until w fails.
 func (o *Output) copyTo(w io.Writer, s Stream, command int) error {
 	o.mu.Lock()
-	var at int64
-	if command > 0 {
-		at = o.size
-		if command < len(o.marks) {
-			at = o.marks[command]
-		}
-	}
 	o.readers++
 	o.mu.Unlock()
 	defer o.release()
 	buf := make([]byte, 32<<10)
+	var at int64
 	for {
-		o.mu.Lock()
-		for at == o.size && !o.closed {
-			o.grown.Wait()
-		}
-		end, file := o.size, o.file
-		o.mu.Unlock()
+		var end int64
+		var file *os.File
+		at, end, file = o.next(at, command)
 		if at == end {
 			return nil
 		}

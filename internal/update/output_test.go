@@ -12,10 +12,11 @@ import (
 
 func TestLateReaderSeesEverything(t *testing.T) {
 	o := newOutput(t.TempDir())
-	o.mark()
+	o.begin(0)
 	o.write(Stdout, []byte("one "))
 	o.write(Stderr, []byte("oops"))
-	o.mark()
+	o.end(0)
+	o.begin(1)
 	o.write(Stdout, []byte("two"))
 	read := func(s Stream, command int) <-chan string {
 		c := make(chan string, 1)
@@ -28,22 +29,32 @@ func TestLateReaderSeesEverything(t *testing.T) {
 		}()
 		return c
 	}
-	all, second, errs := read(Stdout, 0), read(Stdout, 1), read(Stderr, 0)
-	o.write(Stdout, []byte(" three"))
-	o.finish()
-	if got := <-all; got != "one two three" {
-		t.Errorf("all output: %q", got)
+	all, first, second, third, errs := read(Stdout, Everything), read(Stdout, 0), read(Stdout, 1), read(Stdout, 2), read(Stderr, Everything)
+	if got := <-first; got != "one " { // before the transaction ends
+		t.Errorf("output of the first command: %q", got)
 	}
+	o.write(Stdout, []byte(" three"))
+	o.end(1)
 	if got := <-second; got != "two three" {
 		t.Errorf("output of the second command: %q", got)
+	}
+	o.begin(2)
+	o.write(Stdout, []byte("!"))
+	o.end(2)
+	if got := <-third; got != "!" { // it was waited for
+		t.Errorf("output of the third command: %q", got)
+	}
+	o.finish()
+	if got := <-all; got != "one two three!" {
+		t.Errorf("all output: %q", got)
 	}
 	if got := <-errs; got != "oops" {
 		t.Errorf("errors: %q", got)
 	}
-	if got := o.tail(9); got != "two three" {
+	if got := o.tail(9); got != "wo three!" {
 		t.Errorf("tail: %q", got)
 	}
-	if got := <-read(Stdout, 0); got != "one two three" {
+	if got := <-read(Stdout, Everything); got != "one two three!" {
 		t.Errorf("a reader after the end got %q", got)
 	}
 	o.forget()
@@ -53,7 +64,7 @@ func TestStuckReaderHoldsNobodyUp(t *testing.T) {
 	o := newOutput(t.TempDir())
 	r, w := io.Pipe() // nobody reads
 	done := make(chan error, 1)
-	go func() { done <- o.copyTo(w, Stdout, 0) }()
+	go func() { done <- o.copyTo(w, Stdout, Everything) }()
 	big := []byte(strings.Repeat("x", 1<<20))
 	for range 8 {
 		o.write(Stdout, big)
@@ -72,7 +83,7 @@ func TestStuckReaderHoldsNobodyUp(t *testing.T) {
 func TestSavedLogHoldsBothStreams(t *testing.T) {
 	dir := t.TempDir()
 	o := newOutput(dir)
-	o.mark()
+	o.begin(0)
 	o.write(Stdout, []byte("out\n"))
 	o.write(Stderr, []byte("err\n"))
 	o.finish()
@@ -102,7 +113,7 @@ func TestSavedLogHoldsBothStreams(t *testing.T) {
 func TestNothingPrintedNothingKept(t *testing.T) {
 	dir := t.TempDir()
 	o := newOutput(dir)
-	o.mark()
+	o.begin(0)
 	o.finish()
 	if err := o.save("7"); err != nil {
 		t.Fatal(err)

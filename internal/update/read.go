@@ -108,9 +108,9 @@ func (u *Updater) Installed(ctx context.Context, from string) (bus.Packages, err
 	if err != nil {
 		return bus.Packages{}, err
 	}
-	m, err := u.Packages(dir)
+	m, err := u.manager()
 	if err != nil {
-		return bus.Packages{}, fmt.Errorf("%w: %w", fault.ErrNotSupported, err)
+		return bus.Packages{}, err
 	}
 	found, err := m.Installed(ctx, u.rootOf(dir, v.number))
 	if err != nil {

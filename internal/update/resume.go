@@ -120,6 +120,9 @@ func (u *Updater) takeUp(t *Transaction) error {
 	if err != nil {
 		return err
 	}
+	if t.hidden, err = u.hiddenTrees(); err != nil {
+		return err
+	}
 	h.since = t.rec.Created
 	t.holder = h
 	if t.rec.Parent != nil {

@@ -207,7 +207,7 @@ func supersededWords(n uint64) string {
 
 // superseded finds the committed snapshots that would have been booted, were
 // it not for a later decision: newer than the booted one, never booted, and
-// not contained in what boots next.
+// contained neither in what boots next nor in each other.
 func (u *Updater) superseded(r *roles) ([]record.Record, error) {
 	var found []record.Record
 	contained := map[uint64]bool{}
@@ -242,6 +242,14 @@ func (u *Updater) superseded(r *roles) ([]record.Record, error) {
 		}
 		return nil
 	})
+	// Of a chain the last one alone is named: it holds the others.
+	parents := map[uint64]bool{}
+	for _, rec := range found {
+		if rec.Parent != nil {
+			parents[*rec.Parent] = true
+		}
+	}
+	found = slices.DeleteFunc(found, func(rec record.Record) bool { return parents[rec.Number] })
 	slices.Reverse(found)
 	return found, err
 }
@@ -346,7 +354,7 @@ func (u *Updater) capabilities() map[string]any {
 		"commit_point":   "default-subvolume",
 		"boot_counting":  false,
 	}
-	if m, err := u.Packages(u.Root); err == nil {
+	if m, err := u.manager(); err == nil {
 		c["package_manager"] = m.Name()
 	}
 	return c

@@ -58,7 +58,8 @@ type Transaction struct {
 	output *Output
 	// atBegin is the default when the transaction began: what the commit compares with.
 	atBegin snapshot.SubvolumeID
-	keep    bool // commit even if nothing changed
+	keep    bool     // commit even if nothing changed
+	hidden  []string // shared trees that are not seen inside
 
 	// step is held by whoever works on the snapshot: a command, the commit, the end.
 	step chan struct{}
@@ -71,6 +72,7 @@ type Transaction struct {
 	process  *sandbox.Process
 	stdin    *stdin
 	cancel   context.CancelCauseFunc // of the running work, nil between
+	execed   int                     // the command that Exec was asked for and that runs, while cancel is set
 	running  bool
 	started  int // commands that were started; recorded ones beyond are planned
 	finished bool
@@ -151,7 +153,7 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 		rec.Expires = &at
 	}
 	t := &Transaction{
-		u: u, number: n, parent: parent, holder: h, atBegin: atBegin, keep: q.KeepUnchanged,
+		u: u, number: n, parent: parent, holder: h, atBegin: atBegin, keep: q.KeepUnchanged, hidden: hidden,
 		output: newOutput(u.logDir()), step: make(chan struct{}, 1), rec: rec, plan: &engine.Plan{}, done: make(chan struct{}),
 	}
 	data := makeData{UUID: rec.UUID, Number: n, Parent: parent.subvolume.ID, Default: atBegin, Record: &rec}
@@ -169,12 +171,9 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 	if err := u.engine.Do(ctx, t.plan, stepPublish); err != nil {
 		return nil, t.giveUp(record.Failed, fmt.Errorf("cannot begin transaction %d: %w", n, classify(err)))
 	}
-	if err := t.learnSubvolumes(); err != nil {
-		return nil, t.giveUp(record.Failed, err)
-	}
 	if q.Kind == KindBegin {
-		// It may wait across restarts: what it is made of has to be known then. Others record it with their command.
-		if err := t.save("opened"); err != nil {
+		// It may wait across restarts: what it is made of has to be known then.
+		if err := errors.Join(t.learnSubvolumes(), t.save("opened")); err != nil {
 			return nil, t.giveUp(record.Failed, err)
 		}
 	}
@@ -303,16 +302,16 @@ func (t *Transaction) enter(ctx context.Context) (context.Context, func(), error
 		return nil, nil, fmt.Errorf("transaction %d has ended: %w", t.number, fault.ErrNotFound)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	t.cancel, t.running = cancel, true
-	t.u.work.Add(1)
+	t.cancel, t.running, t.execed = cancel, true, noCommand
+	t.u.working(1)
 	return ctx, func() {
 		t.mu.Lock()
-		t.cancel, t.running = nil, false
+		t.cancel, t.running, t.execed = nil, false, noCommand
 		t.mu.Unlock()
 		cancel(nil)
 		<-t.step
 		t.u.notify(Event{Kind: TransactionChanged, Transaction: t})
-		t.u.work.Done()
+		t.u.working(-1)
 	}, nil
 }
 
@@ -322,6 +321,18 @@ func (t *Transaction) Cancel(why error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.cancel != nil {
+		t.cancel(fmt.Errorf("%w: %w", fault.ErrCancelled, why))
+	}
+}
+
+// noCommand: what runs was not asked for by Exec.
+const noCommand = -1
+
+// CancelCommand ends a command that Exec started, if that is what runs.
+func (t *Transaction) CancelCommand(index int, why error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.cancel != nil && t.execed == index {
 		t.cancel(fmt.Errorf("%w: %w", fault.ErrCancelled, why))
 	}
 }

@@ -28,8 +28,8 @@ type Deps struct {
 	Search  snapshot.Searcher
 	Store   *snapshot.Store
 	Journal *journal.Journal
-	// Packages finds the package manager of the root in dir.
-	Packages func(dir string) (pkgmgr.Manager, error)
+	// Packages finds the package manager of the system.
+	Packages func() (pkgmgr.Manager, error)
 	// Self is the executable that is started as a sandbox's first process; "" is this one.
 	Self string
 	// BootID identifies the running boot (/proc/sys/kernel/random/boot_id).
@@ -70,11 +70,13 @@ type Updater struct {
 	engine *engine.Engine
 
 	mu     sync.Mutex
+	found  pkgmgr.Manager // the package manager, once it was found
 	holder *holder
 	// transactions of this run by number; those that ended stay for latecomers, up to keepEnded.
 	transactions map[snapshot.Number]*Transaction
 	ended        []snapshot.Number
 	work         sync.WaitGroup
+	active       int // work under way, until everybody was told of what came of it
 	closing      bool
 }
 
@@ -154,12 +156,20 @@ func (u *Updater) Current() *Transaction {
 // Busy reports whether anything is being done or waits in an open transaction
 // that has processes: what must keep the daemon from leaving when idle.
 func (u *Updater) Busy() bool {
-	if t := u.Current(); t != nil {
-		return t.State().Running || t.inSandbox()
+	u.mu.Lock()
+	active, held := u.active > 0, u.holder != nil
+	u.mu.Unlock()
+	if t := u.Current(); t != nil && !active {
+		return t.inSandbox()
 	}
+	return active || held
+}
+
+func (u *Updater) working(more int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.holder != nil
+	u.active += more
+	u.work.Add(more)
 }
 
 func (u *Updater) remember(t *Transaction) {
@@ -216,6 +226,21 @@ func (u *Updater) parentOf(ctx context.Context, from string) (view, snapshot.Sub
 	return chosen, chosen.subvolume, ctx.Err()
 }
 
+// manager finds the package manager, once: a system does not change its own.
+func (u *Updater) manager() (pkgmgr.Manager, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.found != nil {
+		return u.found, nil
+	}
+	m, err := u.Packages()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", fault.ErrNotSupported, err)
+	}
+	u.found = m
+	return m, nil
+}
+
 // logDir is where the output of commands is kept.
 func (u *Updater) logDir() string {
 	return filepath.Join(u.Store.Layout().SnapshotsDir, ".txupd", "log")
@@ -224,7 +249,7 @@ func (u *Updater) logDir() string {
 // startSandbox fills in what all sandboxes have in common.
 func (u *Updater) startSandbox(ctx context.Context, cfg sandbox.Config) (*sandbox.Sandbox, error) {
 	cfg.Host, cfg.Self = u.Root, u.Self
-	if m, err := u.Packages(cfg.Root); err == nil {
+	if m, err := u.manager(); err == nil {
 		cfg.Caches = m.Caches()
 	}
 	s, err := sandbox.Start(ctx, cfg)

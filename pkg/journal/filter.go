@@ -9,11 +9,11 @@ import (
 	"github.com/txupd/txupd/pkg/journal/record"
 )
 
-// A filter is its format and the bits. Ten bits a key and seven hashes open one list in 120 in vain.
+// A filter is its format and the bits. Twelve bits a key and eight hashes open one list in 300 in vain.
 const (
 	filterFormat     = 1
-	filterBitsPerKey = 10
-	filterHashes     = 7
+	filterBitsPerKey = 12
+	filterHashes     = 8
 )
 
 // The hash of a path is FNV-1a with the finalizer of MurmurHash3, whose halves are independent enough to derive
