@@ -22,6 +22,9 @@ import (
 // ErrNoDaemon: the daemon cannot be reached.
 var ErrNoDaemon = errors.New("the daemon is not there")
 
+// errNoReply: the call reached a daemon, which may have done what it was asked for.
+var errNoReply = fmt.Errorf("%w: it ended before it answered", ErrNoDaemon)
+
 // Client is a connection to the daemon.
 type Client struct {
 	conn    *dbus.Conn
@@ -151,7 +154,7 @@ func (c *Client) call(ctx context.Context, path, method string, args []any, into
 		strings.HasPrefix(e.Name, "org.freedesktop.systemd1."):
 		return fmt.Errorf("%w: it does not start: %s", ErrNoDaemon, message)
 	case e.Name == "org.freedesktop.DBus.Error.NoReply":
-		return fmt.Errorf("%w: it ended before it answered", ErrNoDaemon)
+		return errNoReply
 	case e.Name == "org.freedesktop.DBus.Error.UnknownObject" || e.Name == "org.freedesktop.DBus.Error.NoSuchObject":
 		return fmt.Errorf("%w: %s", fault.ErrNotFound, message)
 	case e.Name == "org.freedesktop.DBus.Error.AccessDenied":
@@ -162,6 +165,16 @@ func (c *Client) call(ctx context.Context, path, method string, args []any, into
 
 func (c *Client) manager(ctx context.Context, method string, args []any, into ...any) error {
 	return c.call(ctx, bus.Path, bus.ManagerInterface+"."+method, args, into...)
+}
+
+// read asks once more where a daemon that ended took the question with it: the
+// bus starts another.
+func (c *Client) read(ctx context.Context, method string, args []any, into ...any) error {
+	err := c.manager(ctx, method, args, into...)
+	if errors.Is(err, errNoReply) {
+		err = c.manager(ctx, method, args, into...)
+	}
+	return err
 }
 
 type options = map[string]dbus.Variant
@@ -178,7 +191,7 @@ func (c *Client) List(ctx context.Context) (doc bus.List, err error) {
 
 func (c *Client) text(ctx context.Context, method string, into any) error {
 	var raw string
-	if err := c.manager(ctx, method, []any{options{}}, &raw); err != nil {
+	if err := c.read(ctx, method, []any{options{}}, &raw); err != nil {
 		return err
 	}
 	return json.Unmarshal([]byte(raw), into)
@@ -219,7 +232,7 @@ func (c *Client) PackageList(ctx context.Context, from string) (doc bus.Packages
 // document reads an answer that comes as a file.
 func (c *Client) document(ctx context.Context, method string, args []any, into any) error {
 	var fd dbus.UnixFD
-	if err := c.manager(ctx, method, args, &fd); err != nil {
+	if err := c.read(ctx, method, args, &fd); err != nil {
 		return err
 	}
 	f := os.NewFile(uintptr(fd), method)

@@ -1,0 +1,110 @@
+// The daemon is killed at random moments, and what the next one finds must make
+// sense: nothing half-done, nothing that was acknowledged is lost.
+
+package integration
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/pkg/journal/record"
+)
+
+// fromEnvironment reads a number that makes a run longer or repeats it.
+func fromEnvironment(t *testing.T, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+func TestDaemonKilledAtAnyMoment(t *testing.T) {
+	seed := fromEnvironment(t, "TXUPD_SEED", uint64(time.Now().UnixNano()))
+	t.Logf("TXUPD_SEED=%d repeats this run, TXUPD_KILLS sets its length", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	s := newSystem(t, options{})
+	s.must("run", "--", "touch", "/usr/before")
+	undone, finished := 0, 0
+	for i := range fromEnvironment(t, "TXUPD_KILLS", 12) {
+		file := fmt.Sprintf("usr/kill-%d", i)
+		old := s.pending()
+		cmd := s.command("run", "-m", file, "--", "touch", "/"+file)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// The moment is the point here, so this is no wait for something.
+		time.Sleep(time.Duration(random.IntN(250)) * time.Millisecond)
+		if pid := s.daemonPID(); pid != 0 {
+			kill(t, pid, syscall.SIGKILL)
+		}
+		exit := exitOf(t, cmd)
+		now := s.pending()
+		s.consistent()
+		switch {
+		case now == old && exit == 0:
+			t.Fatalf("txctl said done, but %d boots next", now)
+		case now == old:
+			undone++
+		case !exists(s.inSnapshot(now, file)) || s.show(now).Message != file:
+			t.Fatalf("%d boots next, which is neither the old one nor the new", now)
+		default:
+			finished++
+		}
+	}
+	t.Logf("%d undone, %d finished", undone, finished)
+}
+
+// consistent compares the records with what stands on the disk.
+func (s *system) consistent() {
+	s.t.Helper()
+	if tx := s.status().Transaction; tx != nil {
+		s.t.Fatalf("transaction %d is still in progress", tx.Number)
+	}
+	var recorded, found []string
+	for _, rec := range document[bus.Log](s, "log", "-n", "1000").Records {
+		switch {
+		case rec.Phase == record.Open:
+			s.t.Fatalf("transaction %d is recorded as open", rec.Number)
+		case rec.Phase == record.Committed && rec.Deleted == nil:
+			recorded = append(recorded, itoa64(rec.Number))
+		}
+	}
+	names, err := os.ReadDir(filepath.Join(s.machine.Root, ".snapshots"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, n := range names {
+		if !strings.HasPrefix(n.Name(), ".") {
+			found = append(found, n.Name())
+		}
+	}
+	slices.Sort(recorded)
+	slices.Sort(found)
+	if !slices.Equal(recorded, found) {
+		s.t.Fatalf("recorded are %v, on the disk are %v", recorded, found)
+	}
+	left, err := os.ReadDir(filepath.Join(s.machine.Root, ".snapshots/.txupd"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, n := range left {
+		if strings.HasPrefix(n.Name(), "new-") || strings.HasPrefix(n.Name(), "del-") {
+			s.t.Fatalf("%s was left", n.Name())
+		}
+	}
+}
