@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -17,7 +16,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.etcd.io/bbolt"
 
 	"github.com/txupd/txupd/pkg/journal/record"
 )
@@ -362,101 +360,4 @@ func TestATornMetaPageLosesAtMostTheLastChange(t *testing.T) {
 		checkSound(t, j)
 		j.Close()
 	}
-}
-
-// The page check and bbolt's own must both find a sound file sound.
-func TestPageCheckAgreesWithBolt(t *testing.T) {
-	for _, size := range []int{1 << 10, 4 << 10, 8 << 10, 64 << 10} {
-		path := filepath.Join(t.TempDir(), "any.db")
-		db, err := bbolt.Open(path, 0o600, &bbolt.Options{PageSize: size})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := rand.New(rand.NewPCG(uint64(size), 1))
-		for range 30 {
-			err := db.Update(func(tx *bbolt.Tx) error {
-				for range 40 {
-					b, err := tx.CreateBucketIfNotExists([]byte(fmt.Sprint("bucket", r.IntN(5))))
-					if err != nil {
-						return err
-					}
-					if r.IntN(3) == 0 {
-						if b, err = b.CreateBucketIfNotExists([]byte("nested")); err != nil {
-							return err
-						}
-					}
-					key := fmt.Appendf(nil, "%d", r.IntN(300))
-					if r.IntN(4) == 0 {
-						err = b.Delete(key)
-					} else {
-						err = b.Put(key, make([]byte, r.IntN(3*size)))
-					}
-					if err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			info, err := os.Stat(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			f, err := os.Open(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			pages, err := readMeta(f, info.Size())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if pages.pageSize != size || pages.torn {
-				t.Errorf("page size %d, torn %v", pages.pageSize, pages.torn)
-			}
-			for _, leaves := range []bool{true, false} {
-				if err := pages.check(leaves); err != nil {
-					t.Errorf("page size %d, leaves %v: %v", size, leaves, err)
-				}
-			}
-			f.Close()
-		}
-		db.View(func(tx *bbolt.Tx) error {
-			for err := range tx.Check() {
-				t.Error(err)
-			}
-			return nil
-		})
-		db.Close()
-	}
-}
-
-func FuzzPages(f *testing.F) {
-	path := filepath.Join(f.TempDir(), "journal.db")
-	j, err := Open(path, Options{})
-	if err != nil {
-		f.Fatal(err)
-	}
-	j.Close()
-	file, err := os.ReadFile(path)
-	if err != nil {
-		f.Fatal(err)
-	}
-	pages, err := readMeta(strings.NewReader(string(file)), int64(len(file)))
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(file[2*pages.pageSize:int(pages.highWater)*pages.pageSize], uint16(3), uint16(2))
-	f.Fuzz(func(t *testing.T, body []byte, root, freelist uint16) {
-		p := &filePages{
-			r: strings.NewReader(strings.Repeat("\x00", 2*pageSize) + string(body)), pageSize: pageSize,
-			highWater: uint64(2 + len(body)/pageSize), root: uint64(root), freelist: uint64(freelist),
-		}
-		p.check(true)
-		p.check(false)
-		if _, err := readMeta(strings.NewReader(string(body)), int64(len(body))); err == io.EOF {
-			t.Fatal("an error without words")
-		}
-	})
 }
