@@ -31,6 +31,7 @@ type Client struct {
 	signals chan *dbus.Signal
 
 	mu       sync.Mutex
+	followed bool
 	gone     bool // the daemon left the bus while somebody waited
 	changed  chan struct{}
 	commands map[dbus.ObjectPath]map[uint32]int32 // exit statuses by transaction and command
@@ -60,8 +61,15 @@ func (c *Client) Close() error { return c.conn.Close() }
 // OnProgress calls fn for every progress signal of any transaction, by its number. Set it before the first call.
 func (c *Client) OnProgress(fn func(number uint64, phase, text string)) { c.progress = fn }
 
-// follow asks for the signals of transactions; before one is begun, so that none is missed.
+// follow asks for the signals of transactions, once; before one is begun, so that none is missed.
 func (c *Client) follow() error {
+	c.mu.Lock()
+	done := c.followed
+	c.followed = true
+	c.mu.Unlock()
+	if done {
+		return nil
+	}
 	for _, match := range [][]dbus.MatchOption{
 		{dbus.WithMatchSender(bus.Name), dbus.WithMatchInterface(bus.TransactionInterface)},
 		{dbus.WithMatchSender("org.freedesktop.DBus"), dbus.WithMatchInterface("org.freedesktop.DBus"),

@@ -18,7 +18,11 @@ import (
 
 type credentials struct{ uid, pid uint32 }
 
+// credentials asks the bus, once a call.
 func (s *Server) credentials(c *call) (credentials, error) {
+	if c.known != nil {
+		return *c.known, nil
+	}
 	var all map[string]dbus.Variant
 	err := s.conn.BusObject().CallWithContext(c.ctx, "org.freedesktop.DBus.GetConnectionCredentials", 0, c.sender).Store(&all)
 	if err != nil {
@@ -29,7 +33,8 @@ func (s *Server) credentials(c *call) (credentials, error) {
 		return credentials{}, fmt.Errorf("%w: the bus does not know who called", fault.ErrNotAuthorized)
 	}
 	pid, _ := all["ProcessID"].Value().(uint32)
-	return credentials{uid, pid}, nil
+	c.known = &credentials{uid, pid}
+	return *c.known, nil
 }
 
 // actor describes the caller for the record.

@@ -28,6 +28,7 @@ type call struct {
 	path   dbus.ObjectPath
 	number uint64 // of the transaction or snapshot that the path names
 	args   []any
+	known  *credentials // of the sender, once they were asked for
 	options
 }
 

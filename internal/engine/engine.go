@@ -193,16 +193,6 @@ func (p *Plan) Did(kinds ...string) {
 	}
 }
 
-// Data reads the data of the first step of that kind.
-func (p *Plan) Data(kind string, into any) error {
-	for _, s := range p.steps {
-		if s.Kind == kind {
-			return json.Unmarshal(s.Data, into)
-		}
-	}
-	return fmt.Errorf("internal error: the plan has no step %q", kind)
-}
-
 // known fails closed: a plan with one step that we do not understand is not touched at all.
 func (e *Engine) known(p *Plan) error {
 	for _, step := range p.steps {

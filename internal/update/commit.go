@@ -79,62 +79,36 @@ func (t *Transaction) commit(ctx context.Context) error {
 	if len(files) == 0 && !t.keep {
 		return errNoChange
 	}
-	if err := t.learnSubvolumes(); err != nil {
-		return err
-	}
 	if err := t.output.save(fmt.Sprint(t.number)); err != nil {
 		t.warn(fmt.Sprintf("the output of the commands could not be kept: %v", err))
 	}
-	if err := t.recordIntent(files); err != nil {
+	if err := t.describeResult(files); err != nil {
 		return err
 	}
 	t.progress("commit", "making it the default")
 	if err := u.engine.Do(ctx, t.plan, ""); err != nil {
 		return t.afterSwitch(err)
 	}
-	return t.recordCommitted()
+	return t.recordCommitted(files)
 }
 
-// recordIntent makes durable what the snapshot holds and that it is about to become the default.
-func (t *Transaction) recordIntent(files []record.FileChange) error {
-	u := t.u
-	now := u.Now().UTC()
+// describeResult writes what the snapshot holds beside it: it becomes durable
+// with the switch, so that a switch is never without its record.
+func (t *Transaction) describeResult(files []record.FileChange) error {
+	if err := t.learnSubvolumes(); err != nil {
+		return err
+	}
+	now := t.u.Now().UTC()
 	t.mu.Lock()
 	t.rec.Files = record.CountFiles(files)
 	t.rec.Packages = record.CountPackages(t.rec.PackageChanges)
 	t.rec.Finished, t.rec.Expires = &now, nil
 	t.forgetPlanned()
-	to := snapshot.SubvolumeID(t.rec.Subvolumes[string(snapshot.RoleSnapshot)].ID)
-	err := t.plan.Intend(stepSetDefault, switchData{Number: t.number, From: t.atBegin, To: to})
-	rec := t.rec
-	rec.Kernel = kernelIn(u.Store.Path(t.number, snapshot.RoleSnapshot))
-	t.rec.Kernel = rec.Kernel
-	steps, encodeErr := t.plan.Encode()
+	t.rec.Kernel = kernelIn(t.u.Store.Path(t.number, snapshot.RoleSnapshot))
+	done := t.rec
 	t.mu.Unlock()
-	if err := errors.Join(err, encodeErr); err != nil {
-		return err
-	}
-	// The marker is what a rebuilt journal knows of the snapshot: it says committed
-	// because it is only ever believed of a snapshot that stands.
-	marked := rec
-	marked.Phase = record.Committed
-	if err := u.mark(marked); err != nil {
-		return err
-	}
-	err = u.Journal.Update(func(tx *journal.Tx) error {
-		if err := tx.Put("commit", &rec.Actor, rec); err != nil {
-			return err
-		}
-		if err := tx.PutFiles(rec.Number, files); err != nil {
-			return err
-		}
-		return tx.PutSteps(rec.Number, steps)
-	})
-	if err != nil {
-		return fmt.Errorf("cannot record transaction %d: %w", t.number, err)
-	}
-	t.plan.Recorded()
-	return nil
+	done.Phase = record.Committed // which it is when anybody reads it
+	return t.u.mark(done)
 }
 
 // mark writes the record beside the snapshot.
@@ -165,13 +139,16 @@ func (t *Transaction) afterSwitch(err error) error {
 }
 
 // recordCommitted closes the record; the snapshot boots next already.
-func (t *Transaction) recordCommitted() error {
+func (t *Transaction) recordCommitted(files []record.FileChange) error {
 	t.mu.Lock()
 	t.rec.Phase = record.Committed
 	rec := t.rec
 	t.mu.Unlock()
 	err := t.u.Journal.Update(func(tx *journal.Tx) error {
 		if err := tx.Put("committed", &rec.Actor, rec); err != nil {
+			return err
+		}
+		if err := tx.PutFiles(rec.Number, files); err != nil {
 			return err
 		}
 		return tx.DeleteSteps(rec.Number)
@@ -296,7 +273,9 @@ func touches(dirs []string, files []record.FileChange) bool {
 func (t *Transaction) warn(words string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.rec.Warnings = append(t.rec.Warnings, words)
+	if !slices.Contains(t.rec.Warnings, words) {
+		t.rec.Warnings = append(t.rec.Warnings, words)
+	}
 }
 
 func (t *Transaction) progress(phase, text string) {

@@ -58,22 +58,22 @@ func (u *Updater) resume(ctx context.Context, n uint64) error {
 	if err != nil {
 		return err
 	}
+	t := &Transaction{
+		u: u, number: snapshot.Number(n), rec: rec, plan: plan, output: newOutput(u.logDir()), started: len(rec.Commands),
+		step: make(chan struct{}, 1), done: make(chan struct{}),
+	}
 	committed, err := u.engine.Committed(ctx, plan)
 	if err != nil {
 		return err
 	}
 	if committed || plan.Has(stepRemove) {
-		return u.finish(ctx, rec, plan)
+		return t.finish(ctx)
 	}
-	if plan.Has(stepSetDefault) && rec.Phase != record.Open {
+	if rec.Phase == record.Committed {
 		// A rollback whose switch did not happen: nothing to undo.
 		return u.close(rec, "rollback-failed")
 	}
-	t := &Transaction{
-		u: u, number: snapshot.Number(n), rec: rec, plan: plan, output: newOutput(u.logDir()), started: len(rec.Commands),
-		step: make(chan struct{}, 1), done: make(chan struct{}),
-	}
-	if rec.Phase == record.Open && u.waits(rec, plan) {
+	if rec.Phase == record.Open && u.waits(rec) {
 		return u.takeUp(t)
 	}
 	cause := error(nil)
@@ -92,12 +92,9 @@ func (u *Updater) resume(ctx context.Context, n uint64) error {
 }
 
 // waits reports whether the transaction was open with no command running: such
-// a one outlives the daemon.
-func (u *Updater) waits(rec record.Record, plan *engine.Plan) bool {
-	if rec.Kind != KindBegin || plan.Has(stepSetDefault) || len(rec.Subvolumes) == 0 {
-		return false
-	}
-	if rec.Expires != nil && u.Now().After(*rec.Expires) {
+// a one outlives the daemon, also where its commit was cut before the switch.
+func (u *Updater) waits(rec record.Record) bool {
+	if rec.Kind != KindBegin || len(rec.Subvolumes) == 0 || rec.Expires != nil && u.Now().After(*rec.Expires) {
 		return false
 	}
 	for _, c := range rec.Commands {
@@ -106,12 +103,7 @@ func (u *Updater) waits(rec record.Record, plan *engine.Plan) bool {
 		}
 	}
 	made, err := u.Store.Made(snapshot.Number(rec.Number))
-	if err != nil || made[snapshot.RoleSnapshot] != rootOfRecord(rec) {
-		return false
-	}
-	root, err := u.Driver.Info(u.Store.Path(snapshot.Number(rec.Number), snapshot.RoleSnapshot))
-	// A commit that was cut may have sealed it already.
-	return err == nil && !root.ReadOnly
+	return err == nil && made[snapshot.RoleSnapshot] == rootOfRecord(rec)
 }
 
 // takeUp goes on with an open transaction.
@@ -131,34 +123,55 @@ func (u *Updater) takeUp(t *Transaction) error {
 		}
 	}
 	t.plan.Did(stepPrepare, stepPublish)
-	var data makeData
-	if err := t.plan.Data(stepPrepare, &data); err != nil {
+	// A commit that was cut may have sealed it.
+	if err := u.Driver.SetReadOnly(u.Store.Path(t.number, snapshot.RoleSnapshot), false); err != nil {
 		return err
 	}
-	t.atBegin = data.Default
 	u.remember(t)
 	u.Log.Info("an open transaction waits", "transaction", t.number)
 	return nil
 }
 
 // finish completes what passed its commit point.
-func (u *Updater) finish(ctx context.Context, rec record.Record, plan *engine.Plan) error {
-	if err := u.engine.Finish(ctx, plan); err != nil {
+func (t *Transaction) finish(ctx context.Context) error {
+	u, rec := t.u, t.rec
+	if err := u.engine.Finish(ctx, t.plan); err != nil {
 		return err
 	}
 	u.Log.Warn("finished an interrupted transaction", "transaction", rec.Number)
 	switch {
-	case plan.Has(stepRemove):
+	case t.plan.Has(stepRemove):
 		if rec.Deleted == nil {
 			now := u.Now().UTC()
 			rec.Deleted = &now
 		}
 		return u.close(rec, "deleted")
 	case rec.Phase == record.Open:
-		rec.Phase = record.Committed
-		return u.close(rec, "committed")
+		return t.finishCommit(ctx)
 	}
 	return u.close(rec, "rolled-back")
+}
+
+// finishCommit takes the record from beside the snapshot, where it became
+// durable with the switch, and the file changes from the images.
+func (t *Transaction) finishCommit(ctx context.Context) error {
+	marker, err := t.u.Store.ReadMarker(t.number)
+	if err != nil {
+		return err
+	}
+	var rec record.Record
+	if err := json.Unmarshal(marker.Record, &rec); err != nil {
+		return fmt.Errorf("cannot read the marker of snapshot %d: %w", t.number, err)
+	}
+	t.rec = rec
+	if t.hidden, err = t.u.hiddenTrees(); err != nil {
+		return err
+	}
+	files, err := t.changes(ctx)
+	if err != nil {
+		return err
+	}
+	return t.recordCommitted(files)
 }
 
 // close writes the record and drops its steps.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/txupd/txupd/internal/engine"
 	"github.com/txupd/txupd/internal/fault"
@@ -26,19 +27,20 @@ const (
 
 // makeData is the data of prepare, publish and seal.
 type makeData struct {
-	UUID    string               `json:"uuid"`
-	Number  snapshot.Number      `json:"number"`
-	Parent  snapshot.SubvolumeID `json:"parent"`
-	Default snapshot.SubvolumeID `json:"default,omitempty"` // what was the default at the beginning
-	Record  *record.Record       `json:"record,omitempty"`
-	Seal    bool                 `json:"seal,omitempty"` // the root itself is sealed instead of a read-only fork
+	UUID   string               `json:"uuid"`
+	Number snapshot.Number      `json:"number"`
+	Parent snapshot.SubvolumeID `json:"parent"`
+	Record *record.Record       `json:"record,omitempty"`
+	Seal   bool                 `json:"seal,omitempty"` // the root itself is sealed instead of a read-only fork
 }
 
-// switchData is the data of set-default.
+// switchData is the data of set-default. A transaction intends its switch
+// before its snapshot is made: To is 0 then, and the marker tells which it is.
 type switchData struct {
 	Number snapshot.Number      `json:"number"`
+	UUID   string               `json:"uuid,omitempty"`
 	From   snapshot.SubvolumeID `json:"from"`
-	To     snapshot.SubvolumeID `json:"to"`
+	To     snapshot.SubvolumeID `json:"to,omitempty"`
 }
 
 // removeData is the data of remove.
@@ -82,11 +84,15 @@ func typedBool[T any](fn func(context.Context, T) (bool, error)) func(context.Co
 // setDefault is the commit point where the loader follows the default
 // subvolume: compare, swap, make durable.
 func (u *Updater) setDefault(ctx context.Context, d switchData) error {
+	to, err := u.target(d)
+	if err != nil {
+		return err
+	}
 	now, err := u.Driver.Default(u.Root)
 	if err != nil {
 		return err
 	}
-	if now == d.To {
+	if now == to {
 		return u.Driver.Sync(u.Root)
 	}
 	if now != d.From {
@@ -96,12 +102,36 @@ func (u *Updater) setDefault(ctx context.Context, d switchData) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w: %w", fault.ErrCancelled, err)
 	}
-	return u.Store.SetDefault(d.To)
+	return u.Store.SetDefault(to)
+}
+
+// target is the subvolume that becomes the default: a snapshot of the
+// transaction and no other that may have taken its number.
+func (u *Updater) target(d switchData) (snapshot.SubvolumeID, error) {
+	if d.To != 0 {
+		return d.To, nil
+	}
+	marker, err := u.Store.ReadMarker(d.Number)
+	if err != nil {
+		return 0, err
+	}
+	if marker.UUID != d.UUID {
+		return 0, fmt.Errorf("snapshot %d: %w", d.Number, snapshot.ErrForeign)
+	}
+	root, err := u.Driver.Info(u.Store.Path(d.Number, snapshot.RoleSnapshot))
+	return root.ID, err
 }
 
 func (u *Updater) isDefault(_ context.Context, d switchData) (bool, error) {
+	to, err := u.target(d)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, snapshot.ErrForeign) {
+		return false, nil // it was never published
+	}
+	if err != nil {
+		return false, err
+	}
 	now, err := u.Driver.Default(u.Root)
-	return now == d.To, err
+	return now == to, err
 }
 
 // remove deletes a snapshot that is protected by nothing; asked again at the

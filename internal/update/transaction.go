@@ -56,10 +56,8 @@ type Transaction struct {
 	parent view
 	holder *holder
 	output *Output
-	// atBegin is the default when the transaction began: what the commit compares with.
-	atBegin snapshot.SubvolumeID
-	keep    bool     // commit even if nothing changed
-	hidden  []string // shared trees that are not seen inside
+	keep   bool     // commit even if nothing changed
+	hidden []string // shared trees that are not seen inside
 
 	// step is held by whoever works on the snapshot: a command, the commit, the end.
 	step chan struct{}
@@ -153,12 +151,14 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 		rec.Expires = &at
 	}
 	t := &Transaction{
-		u: u, number: n, parent: parent, holder: h, atBegin: atBegin, keep: q.KeepUnchanged, hidden: hidden,
+		u: u, number: n, parent: parent, holder: h, keep: q.KeepUnchanged, hidden: hidden,
 		output: newOutput(u.logDir()), step: make(chan struct{}, 1), rec: rec, plan: &engine.Plan{}, done: make(chan struct{}),
 	}
-	data := makeData{UUID: rec.UUID, Number: n, Parent: parent.subvolume.ID, Default: atBegin, Record: &rec}
+	data := makeData{UUID: rec.UUID, Number: n, Parent: parent.subvolume.ID, Record: &rec}
 	small := makeData{UUID: rec.UUID, Number: n, Seal: u.Store.Layout().ReadOnlyRoots}
-	if err := errors.Join(t.plan.Intend(stepPrepare, data), t.plan.Intend(stepPublish, small), t.plan.Intend(stepSeal, small)); err != nil {
+	// All that will be done is known now, and recorded at once.
+	if err := errors.Join(t.plan.Intend(stepPrepare, data), t.plan.Intend(stepPublish, small), t.plan.Intend(stepSeal, small),
+		t.plan.Intend(stepSetDefault, switchData{Number: n, UUID: rec.UUID, From: atBegin})); err != nil {
 		return nil, err
 	}
 	if len(q.commands) > 0 {
