@@ -38,7 +38,7 @@ func (s *stage) txctl(args ...string) error {
 // memory is what the daemon has resident after some work.
 func (s *stage) memory() error {
 	for range 5 {
-		if _, err := s.transactionOnce(false, "true"); err != nil {
+		if _, err := s.transactionOnce(false, emptyCommand); err != nil {
 			return err
 		}
 	}

@@ -22,6 +22,9 @@ const benchPackage = "bench-package"
 
 // prepare gives the root a small package to install, in a repository of its own.
 func (s *stage) prepare(root string) error {
+	if err := putEmptyCommand(root); err != nil {
+		return err
+	}
 	files := map[string]string{}
 	for i := range 40 {
 		files[fmt.Sprintf("/usr/share/%s/file-%d", benchPackage, i)] = strings.Repeat("benchmark\n", 400)
@@ -33,8 +36,14 @@ func (s *stage) prepare(root string) error {
 func (s *stage) packageAdd() error {
 	var ours, plain sample
 	for i := range s.runs + 1 {
+		if err := s.settle(); err != nil {
+			return err
+		}
 		p, err := s.plain(false)
 		if err != nil {
+			return err
+		}
+		if err := s.settle(); err != nil {
 			return err
 		}
 		o, err := timed(func() error { return s.addPackage() })

@@ -280,8 +280,7 @@ func (t *tree) hideHomes() error {
 	return nil
 }
 
-// bindCaches shows directories of the running system. One that either side
-// lacks is skipped: making it would change the snapshot.
+// bindCaches shows directories of the running system. One that it lacks is skipped.
 func (t *tree) bindCaches(host int, caches []string, readOnly bool) error {
 	attributes := uint64(unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV)
 	if readOnly {
