@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -41,6 +42,8 @@ type stage struct {
 	bus      *testbed.Bus
 	programs testbed.Programs
 	client   *busclient.Client
+	// bareProgram does the least that a transaction can do.
+	bareProgram string
 }
 
 func bench(ctx context.Context, runs int, only string) (err error) {
@@ -49,7 +52,10 @@ func bench(ctx context.Context, runs int, only string) (err error) {
 		return err
 	}
 	defer os.RemoveAll(bin)
-	s := &stage{ctx: ctx, runs: runs}
+	s := &stage{ctx: ctx, runs: runs, bareProgram: filepath.Join(bin, "bare")}
+	if err := compile(bareSource, s.bareProgram); err != nil {
+		return err
+	}
 	if s.programs, err = testbed.BuildPrograms(ctx, bin, false); err != nil {
 		return err
 	}

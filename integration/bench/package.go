@@ -22,7 +22,7 @@ const benchPackage = "bench-package"
 
 // prepare gives the root a small package to install, in a repository of its own.
 func (s *stage) prepare(root string) error {
-	if err := putEmptyCommand(root); err != nil {
+	if err := compile("int main(void) { return 0; }", filepath.Join(root, emptyCommand)); err != nil {
 		return err
 	}
 	files := map[string]string{}

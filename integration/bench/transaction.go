@@ -6,12 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/txupd/txupd/internal/btrfs"
 	"github.com/txupd/txupd/internal/busclient"
@@ -37,78 +33,6 @@ func (s *stage) transactionOnce(keep bool, argv ...string) (time.Duration, error
 		err = fmt.Errorf("transaction %d ended as %s: %s", out.Number, out.Phase, out.ErrorMessage)
 	}
 	return took, err
-}
-
-// emptyCommand does nothing, and loads nothing to do it.
-const emptyCommand = "/usr/bin/empty"
-
-// putEmptyCommand builds it into a root.
-func putEmptyCommand(root string) error {
-	cmd := exec.Command("gcc", "-static", "-x", "c", "-o", filepath.Join(root, emptyCommand), "-")
-	cmd.Stdin = strings.NewReader("int main(void) { return 0; }")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("cannot build the empty command: %w: %s", err, out)
-	}
-	return nil
-}
-
-// bare does with ioctls alone what a transaction has to do: two forks, seal,
-// set default, one syncfs.
-func (s *stage) bare(i int) (time.Duration, error) {
-	d := btrfs.Driver{}
-	dir := filepath.Join(s.machine.Root, ".snapshots", fmt.Sprintf("bare-%d", i))
-	base, root := filepath.Join(dir, "base"), filepath.Join(dir, "snapshot")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return 0, err
-	}
-	before, err := d.Default(s.machine.Root)
-	if err != nil {
-		return 0, err
-	}
-	took, err := timed(func() error {
-		if err := d.Fork(s.machine.Root, base, true); err != nil {
-			return err
-		}
-		if err := d.Fork(s.machine.Root, root, false); err != nil {
-			return err
-		}
-		if err := d.SetReadOnly(root, true); err != nil {
-			return err
-		}
-		info, err := d.Info(root)
-		if err != nil {
-			return err
-		}
-		if err := d.SetDefault(s.machine.Root, info.ID); err != nil {
-			return err
-		}
-		return syncfs(s.machine.Root)
-	})
-	if err != nil {
-		return took, err
-	}
-	if err := d.SetDefault(s.machine.Root, before); err != nil {
-		return took, err
-	}
-	for _, path := range []string{base, root} {
-		info, err := d.Info(path)
-		if err != nil {
-			return took, err
-		}
-		if err := d.Delete(path, info.ID); err != nil {
-			return took, err
-		}
-	}
-	return took, os.Remove(dir)
-}
-
-func syncfs(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return unix.Syncfs(int(dir.Fd()))
 }
 
 // pair measures ours and the bare ioctls in turn, so that both see the same machine.

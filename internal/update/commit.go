@@ -148,8 +148,10 @@ func (t *Transaction) recordCommitted(files []record.FileChange) error {
 		if err := tx.Put("committed", &rec.Actor, rec); err != nil {
 			return err
 		}
-		if err := tx.PutFiles(rec.Number, files); err != nil {
-			return err
+		if len(files) > 0 {
+			if err := tx.PutFiles(rec.Number, files); err != nil {
+				return err
+			}
 		}
 		return tx.DeleteSteps(rec.Number)
 	})
