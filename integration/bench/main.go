@@ -23,7 +23,7 @@ import (
 )
 
 func main() {
-	runs := flag.Int("n", 15, "runs of each measurement; medians are printed")
+	runs := flag.Int("n", 31, "runs of each measurement; medians are printed")
 	only := flag.String("only", "", "only the benchmarks whose name contains this")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)

@@ -65,6 +65,10 @@ type request struct {
 }
 
 func (i *pid1) prepare() error {
+	// The daemon may have started us ahead of time: what needs no snapshot is done by when it asks.
+	unix.Umask(0)
+	k, buildErr := buildSkeleton()
+	defer k.close()
 	m, _, err := i.channel.receive()
 	if err != nil {
 		return fmt.Errorf("cannot read what to set up: %w", err)
@@ -73,8 +77,10 @@ func (i *pid1) prepare() error {
 	if !ok {
 		return errors.New("internal error: the sandbox was not set up first")
 	}
-	unix.Umask(0)
-	if err := enterRoot(s); err != nil {
+	if buildErr != nil {
+		return buildErr
+	}
+	if err := enterRoot(s, k); err != nil {
 		return err
 	}
 	unix.Umask(0o022)

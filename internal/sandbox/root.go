@@ -21,13 +21,9 @@ type tree struct {
 }
 
 // enterRoot builds the tree that s describes and makes it the root directory of this process.
-func enterRoot(s *setup) error {
+func enterRoot(s *setup, k *skeleton) error {
 	t := &tree{name: s.Root}
 	defer func() { closeAll(t.opened) }()
-	// Nothing that is mounted from here on may show up in the running system, nor the other way round.
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("cannot make the mounts of the sandbox private: %w", err)
-	}
 	host, err := unix.Open(s.Host, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("cannot open the running system at %s: %w", s.Host, err)
@@ -42,18 +38,16 @@ func enterRoot(s *setup) error {
 	if err := mountRoot(s.Root); err != nil {
 		return fmt.Errorf("cannot mount %s as root of the sandbox: %w", s.Root, err)
 	}
-	for _, step := range []func() error{
-		t.mountProc,
-		t.mountSys,
-		t.mountDev,
-		func() error { return t.mountRun(nameservers) },
-		func() error { _, err := t.mountNew("/tmp", "1777"); return err },
-		t.hideHomes,
-		func() error { return t.bindCaches(host, s.Caches, s.ReadOnly) },
-	} {
-		if err := step(); err != nil {
+	for _, m := range k.mounts {
+		if err := t.put(m.fd, m.dir, m.optional); err != nil {
 			return err
 		}
+	}
+	if err := t.bindResolver(k.run, nameservers); err != nil {
+		return fmt.Errorf("cannot give /etc/resolv.conf to the sandbox: %w", err)
+	}
+	if err := t.bindCaches(host, s.Caches, s.ReadOnly); err != nil {
+		return err
 	}
 	return t.pivot()
 }
@@ -115,10 +109,13 @@ func attachOver(mount int, dir string) error {
 	return unix.MoveMount(mount, "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
 
-// put attaches a new mount at a directory of the snapshot, which must exist.
-func (t *tree) put(mount int, dir string) error {
-	t.opened = append(t.opened, mount)
+// put attaches a mount, with what is mounted in it, at a directory of the
+// snapshot. That has to exist, unless the mount is optional.
+func (t *tree) put(mount int, dir string, optional bool) error {
 	target, err := resolve(t.root, dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if absent(err) && optional {
+		return nil
+	}
 	if absent(err) {
 		return fmt.Errorf("cannot mount %s: there is no such directory in %s", dir, t.name)
 	}
@@ -128,154 +125,6 @@ func (t *tree) put(mount int, dir string) error {
 	t.opened = append(t.opened, target)
 	if err := attach(mount, target, ""); err != nil {
 		return fmt.Errorf("cannot mount %s in %s: %w", dir, t.name, err)
-	}
-	return nil
-}
-
-// mountNew puts an empty tmpfs at a directory of the snapshot.
-func (t *tree) mountNew(dir, mode string) (int, error) {
-	fd, err := newTmpfs(mode)
-	if err != nil {
-		return -1, fmt.Errorf("cannot mount %s: %w", dir, err)
-	}
-	return fd, t.put(fd, dir)
-}
-
-func (t *tree) mountProc() error {
-	proc, err := newFS("proc", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
-	if err != nil {
-		return fmt.Errorf("cannot mount /proc: %w", err)
-	}
-	if err := t.put(proc, "/proc"); err != nil {
-		return err
-	}
-	// These act on the running kernel. Not every kernel has all of them.
-	for _, name := range []string{"sys", "sysrq-trigger", "irq", "bus", "fs"} {
-		fd, err := cloneTree(proc, name, 0)
-		if absent(err) {
-			continue
-		}
-		if err == nil {
-			t.opened = append(t.opened, fd)
-			err = setAttributes(fd, 0, unix.MOUNT_ATTR_RDONLY, 0)
-		}
-		if err == nil {
-			err = attach(fd, proc, name)
-		}
-		if err != nil {
-			return fmt.Errorf("cannot make /proc/%s read-only: %w", name, err)
-		}
-	}
-	for _, name := range []string{"kcore", "keys", "timer_list"} {
-		null, err := cloneTree(unix.AT_FDCWD, "/dev/null", 0)
-		if err != nil {
-			return fmt.Errorf("cannot mask /proc/%s: %w", name, err)
-		}
-		t.opened = append(t.opened, null)
-		if err := attach(null, proc, name); err != nil && !absent(err) {
-			return fmt.Errorf("cannot mask /proc/%s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// mountSys shows the devices, and neither control groups nor EFI variables: those are mounts of the running system.
-func (t *tree) mountSys() error {
-	fd, err := newFS("sysfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC|unix.MOUNT_ATTR_RDONLY)
-	if err != nil {
-		return fmt.Errorf("cannot mount /sys: %w", err)
-	}
-	return t.put(fd, "/sys")
-}
-
-// mountDev makes a /dev in which nothing but the bound nodes can be opened.
-func (t *tree) mountDev() error {
-	dev, err := t.mountNew("/dev", "755")
-	if err != nil {
-		return err
-	}
-	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
-		if err := t.bindDevice(dev, name); err != nil {
-			return fmt.Errorf("cannot make /dev/%s: %w", name, err)
-		}
-	}
-	for _, link := range [][2]string{
-		{"/proc/self/fd", "fd"}, {"fd/0", "stdin"}, {"fd/1", "stdout"}, {"fd/2", "stderr"}, {"pts/ptmx", "ptmx"},
-	} {
-		if err := unix.Symlinkat(link[0], dev, link[1]); err != nil {
-			return fmt.Errorf("cannot make /dev/%s: %w", link[1], err)
-		}
-	}
-	if err := unix.Mkdirat(dev, "shm", 0o1777); err != nil {
-		return fmt.Errorf("cannot make /dev/shm: %w", err)
-	}
-	if err := unix.Mkdirat(dev, "pts", 0o755); err != nil {
-		return fmt.Errorf("cannot make /dev/pts: %w", err)
-	}
-	pts, err := newFS("devpts", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC,
-		option{"ptmxmode", "0666"}, option{"mode", "0620"}, option{"gid", "5"})
-	if err != nil {
-		return fmt.Errorf("cannot mount /dev/pts: %w", err)
-	}
-	t.opened = append(t.opened, pts)
-	if err := attach(pts, dev, "pts"); err != nil {
-		return fmt.Errorf("cannot mount /dev/pts: %w", err)
-	}
-	return nil
-}
-
-// bindDevice binds a node of our own /dev: /dev of the sandbox is mounted so that a node made in it cannot be opened.
-func (t *tree) bindDevice(dev int, name string) error {
-	if err := unix.Mknodat(dev, name, unix.S_IFREG|0o666, 0); err != nil {
-		return err
-	}
-	node, err := cloneTree(unix.AT_FDCWD, path.Join("/dev", name), 0)
-	if err != nil {
-		return err
-	}
-	t.opened = append(t.opened, node)
-	return attach(node, dev, name)
-}
-
-// mountRun fills /run with what declares a container, the shims, and the resolver's file.
-func (t *tree) mountRun(nameservers []byte) error {
-	run, err := t.mountNew("/run", "755")
-	if err != nil {
-		return err
-	}
-	if err := writeRuntime(run); err != nil {
-		return fmt.Errorf("cannot fill /run: %w", err)
-	}
-	if err := t.bindResolver(run, nameservers); err != nil {
-		return fmt.Errorf("cannot give /etc/resolv.conf to the sandbox: %w", err)
-	}
-	return nil
-}
-
-// hideHomes covers what belongs to people and not to the system. rpm reads its macros from HOME.
-func (t *tree) hideHomes() error {
-	for _, home := range []struct{ dir, mode string }{{"/home", "755"}, {"/root", "700"}} {
-		fd, err := resolve(t.root, home.dir, unix.O_PATH|unix.O_DIRECTORY, 0)
-		if absent(err) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("cannot mount %s in %s: %w", home.dir, t.name, err)
-		}
-		t.opened = append(t.opened, fd)
-		hidden, err := newTmpfs(home.mode)
-		if err != nil {
-			return fmt.Errorf("cannot mount %s: %w", home.dir, err)
-		}
-		t.opened = append(t.opened, hidden)
-		if err := attach(hidden, fd, ""); err != nil {
-			return fmt.Errorf("cannot mount %s in %s: %w", home.dir, t.name, err)
-		}
-		if home.dir == "/root" {
-			if err := writeFile(hidden, ".rpmmacros", rpmMacros(), 0o644); err != nil {
-				return err
-			}
-		}
 	}
 	return nil
 }
