@@ -89,15 +89,10 @@ func (c Config) serve(ctx context.Context, root string, store *snapshot.Store) e
 	u := update.New(update.Deps{
 		Root: root, Driver: btrfs.Driver{}, Search: &btrfs.Searcher{}, Store: store, Journal: log,
 		Packages: func() (pkgmgr.Manager, error) { return pkgmgr.Detect(root, c.Manager) },
-		BootID:   strings.TrimSpace(string(boot)), CommandLine: commandLine(root),
+		BootID:   strings.TrimSpace(string(boot)), CommandLine: commandLine(root), Damage: damage,
 		Now: time.Now, Log: c.Log, Notify: server.Notify,
 	})
 	defer u.Close()
-	if damage != nil {
-		if err := u.Rebuild(damage.aside, damage.reason); err != nil {
-			return fmt.Errorf("cannot rebuild the journal: %w", err)
-		}
-	}
 	if err := u.Resume(ctx); err != nil {
 		return err
 	}
@@ -129,24 +124,23 @@ func commandLine(root string) string {
 	return string(line)
 }
 
-type damage struct{ aside, reason string }
-
-// openJournal opens the journal; a damaged one is set aside and a fresh one opened in its place.
-func openJournal(store *snapshot.Store) (*journal.Journal, *damage, error) {
+// openJournal opens the journal. A damaged one is set aside, a fresh one opened
+// in its place, and the damage told.
+func openJournal(store *snapshot.Store) (j *journal.Journal, damage string, err error) {
 	dir, err := store.StateDir()
 	if err != nil {
-		return nil, nil, err
+		return nil, "", err
 	}
 	path := filepath.Join(dir, "journal.db")
-	j, err := journal.Open(path, journal.Options{})
+	j, err = journal.Open(path, journal.Options{})
 	var damaged *journal.DamagedError
 	if !errors.As(err, &damaged) {
-		return j, nil, err
+		return j, "", err
 	}
 	aside, err := journal.SetAside(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, "", err
 	}
 	j, err = journal.Open(path, journal.Options{})
-	return j, &damage{aside, damaged.Reason}, err
+	return j, fmt.Sprintf("the journal was damaged (%s) and is kept as %s", damaged.Reason, aside), err
 }

@@ -16,10 +16,13 @@ import (
 	"github.com/txupd/txupd/pkg/snapshot"
 )
 
-// Resume finishes or undoes every transaction that was interrupted, takes up an
+// Resume rebuilds a lost journal, finishes or undoes every transaction that was interrupted, takes up an
 // open one that waited, adopts the running root and notes the boot. Running it
 // twice changes nothing.
 func (u *Updater) Resume(ctx context.Context) error {
+	if err := u.rebuild(ctx); err != nil {
+		return err
+	}
 	var unfinished []uint64
 	if err := u.Journal.View(func(tx *journal.Tx) (err error) {
 		unfinished, err = tx.Unfinished()
@@ -258,59 +261,6 @@ func (u *Updater) noteBoot() error {
 		BootID: u.BootID, First: u.Now().UTC(), Count: len(v.rec.Boots) + 1, Verdict: v.rec.Verdict, Failed: []string{},
 	})
 	return u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("booted", nil, v.rec) })
-}
-
-// Rebuild fills a fresh journal from what stands under .snapshots, after the
-// old one was set aside as damaged.
-func (u *Updater) Rebuild(aside, reason string) error {
-	entries, err := u.Store.Entries()
-	if err != nil {
-		return err
-	}
-	standby, err := u.Store.Default()
-	if err != nil {
-		return err
-	}
-	warning := fmt.Sprintf("the journal was damaged (%s) and rebuilt from the snapshots; the old one is kept as %s", reason, aside)
-	u.Log.Error(warning)
-	var lost []snapshot.RemoveRequest
-	err = u.Journal.Update(func(tx *journal.Tx) error {
-		for _, e := range entries {
-			if e.Marker == nil {
-				continue
-			}
-			var rec record.Record
-			if err := json.Unmarshal(e.Marker.Record, &rec); err != nil {
-				u.Log.Error("cannot read the marker", "snapshot", e.Number, "error", err)
-				continue
-			}
-			if rec.Number != uint64(e.Number) || rec.UUID != e.Marker.UUID {
-				continue
-			}
-			if rec.Phase == record.Open {
-				// Without its steps it cannot go on; what was default is not taken away.
-				rec.Phase = record.Committed
-				if e.Snapshot.Identity() != standby.Identity() {
-					rec.Phase = record.Failed
-					lost = append(lost, snapshot.RemoveRequest{Number: e.Number, UUID: rec.UUID})
-				}
-			}
-			made, err := u.Store.Made(e.Number)
-			if err != nil {
-				return err
-			}
-			rec.Subvolumes = recorded(made)
-			rec.Warnings = append(rec.Warnings, warning)
-			if err := tx.Put("rebuilt", nil, rec); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	for _, r := range lost {
-		err = errors.Join(err, u.Store.Remove(r))
-	}
-	return err
 }
 
 // lastLines keeps the last n lines that say anything.

@@ -34,10 +34,12 @@ type Deps struct {
 	Self string
 	// BootID identifies the running boot (/proc/sys/kernel/random/boot_id).
 	BootID string
-	// Kernel is the command line of the running kernel, "" where Root is not what it booted.
+	// CommandLine is the running kernel's, "" where Root is not what it booted.
 	CommandLine string
-	Now         func() time.Time
-	Log         *slog.Logger
+	// Damage says what was wrong with the journal that was set aside, "" where none was.
+	Damage string
+	Now    func() time.Time
+	Log    *slog.Logger
 	// Notify is told of everything that a listener may want to know. It must not block.
 	Notify func(Event)
 }
