@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/txupd/txupd/internal/btrfs"
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/pkg/journal/record"
 )
@@ -107,4 +108,27 @@ func (s *system) consistent() {
 			s.t.Fatalf("%s was left", n.Name())
 		}
 	}
+}
+
+// TestDefaultChangedByOthersIsNotOverwritten: what somebody else set meanwhile stays.
+func TestDefaultChangedByOthersIsNotOverwritten(t *testing.T) {
+	s := newSystem(t, options{})
+	s.must("run", "--", "touch", "/usr/one")
+	one := s.pending()
+	s.must("run", "--from", "booted", "--", "touch", "/usr/two")
+	s.must("begin")
+	s.must("exec", "--", "touch", "/usr/three")
+	d := btrfs.Driver{}
+	root, err := d.Info(s.inSnapshot(one, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.SetDefault(s.machine.Root, root.ID); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(7, "default", "commit")
+	if got := s.pending(); got != one {
+		t.Errorf("%d boots next, want %d", got, one)
+	}
+	s.consistent()
 }

@@ -33,6 +33,7 @@ func IsInit() bool {
 func Init() int {
 	// Capabilities and the system call filter belong to a thread: this one forks every command.
 	runtime.LockOSThread()
+	heedSignals()
 	// Descriptors that the daemon got from its own parent may lack the flag.
 	_ = unix.CloseRange(initChannel, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	i := &pid1{channel: &channel{fd: initChannel}, commands: map[int]*command{}}

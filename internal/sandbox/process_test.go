@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -156,6 +157,9 @@ func TestCommandStartsFromACleanState(t *testing.T) {
 	leak, err := unix.Open("/etc/passwd", unix.O_RDONLY, 0)
 	must(t, err)
 	t.Cleanup(func() { _ = unix.Close(leak) })
+	// A signal that somebody above the daemon ignores.
+	signal.Ignore(syscall.SIGUSR2)
+	t.Cleanup(func() { signal.Reset(syscall.SIGUSR2) })
 	s := open(t, Config{Root: smallRoot(t)})
 	if got := script(t, s, "ls /proc/$$/fd"); got != "0\n1\n2" {
 		t.Errorf("open descriptors: %q", got)

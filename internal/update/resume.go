@@ -63,7 +63,7 @@ func (u *Updater) resume(ctx context.Context, n uint64) error {
 	}
 	t := &Transaction{
 		u: u, number: snapshot.Number(n), rec: rec, plan: plan, output: newOutput(u.logDir()), started: len(rec.Commands),
-		step: make(chan struct{}, 1), done: make(chan struct{}),
+		step: make(chan struct{}, 1),
 	}
 	committed, err := u.engine.Committed(ctx, plan)
 	if err != nil {

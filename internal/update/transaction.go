@@ -76,7 +76,6 @@ type Transaction struct {
 	finished bool
 	same     bool // ended because nothing changed
 	failure  error
-	done     chan struct{}
 }
 
 // State is what a transaction tells of itself.
@@ -135,7 +134,7 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 	if err != nil {
 		return nil, err
 	}
-	h.what = fmt.Sprintf("transaction %d (%s)", n, q.Kind)
+	u.rename(h, fmt.Sprintf("transaction %d (%s)", n, q.Kind))
 	parentNumber := uint64(parent.number)
 	rec := record.Record{
 		Number: uint64(n), UUID: uuid.NewString(), Phase: record.Open, Verdict: record.Untried,
@@ -152,7 +151,7 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 	}
 	t := &Transaction{
 		u: u, number: n, parent: parent, holder: h, keep: q.KeepUnchanged, hidden: hidden,
-		output: newOutput(u.logDir()), step: make(chan struct{}, 1), rec: rec, plan: &engine.Plan{}, done: make(chan struct{}),
+		output: newOutput(u.logDir()), step: make(chan struct{}, 1), rec: rec, plan: &engine.Plan{},
 	}
 	data := makeData{UUID: rec.UUID, Number: n, Parent: parent.subvolume.ID, Record: &rec}
 	small := makeData{UUID: rec.UUID, Number: n, Seal: u.Store.Layout().ReadOnlyRoots}
@@ -244,16 +243,6 @@ func (t *Transaction) save(event string) error {
 
 // Number is the transaction's, and its snapshot's.
 func (t *Transaction) Number() snapshot.Number { return t.number }
-
-// Done is closed when the transaction has ended.
-func (t *Transaction) Done() <-chan struct{} { return t.done }
-
-// Owner is the bus name of who began it.
-func (t *Transaction) Owner() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.rec.Actor.BusName
-}
 
 // State tells how it stands.
 func (t *Transaction) State() State {
@@ -425,7 +414,6 @@ func (t *Transaction) end(failure error) {
 	t.finished, t.failure, t.running = true, failure, false
 	t.mu.Unlock()
 	t.u.letGo(t.holder)
-	close(t.done)
 	t.u.retire(t)
 	t.u.notify(Event{Kind: TransactionFinished, Transaction: t})
 	if t.State().Phase == record.Committed {

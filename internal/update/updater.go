@@ -117,6 +117,13 @@ func (u *Updater) hold(what string, actor record.Actor) (*holder, error) {
 	return u.holder, nil
 }
 
+// rename says more exactly what the holder does.
+func (u *Updater) rename(h *holder, what string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	h.what = what
+}
+
 func (u *Updater) letGo(h *holder) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
