@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 )
 
 // Stream tells output from errors.
@@ -112,15 +113,33 @@ func namelessFile(dir string) (*os.File, error) {
 	return f, os.Remove(f.Name())
 }
 
-// collect copies r to a stream until its end.
-func (o *Output) collect(s Stream, r io.Reader) {
+// maxPipe is the most that a pipe holds (/proc/sys/fs/pipe-max-size is that for users).
+const maxPipe = 1 << 20
+
+// collect copies r to a stream until its end, or until r's deadline; what is
+// in the pipe by then still counts, however slow we were.
+func (o *Output) collect(s Stream, r *os.File) {
 	buf := make([]byte, 32<<10)
-	for {
-		n, err := r.Read(buf)
+	var err error
+	for err == nil {
+		var n int
+		n, err = r.Read(buf)
 		o.write(s, buf[:n])
-		if err != nil {
-			return
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return
+	}
+	raw, err := r.SyscallConn()
+	if err != nil {
+		return // it was closed
+	}
+	for left := maxPipe; left > 0; {
+		n := 0
+		if err := raw.Control(func(fd uintptr) { n, _ = unix.Read(int(fd), buf) }); err != nil || n <= 0 {
+			return // nothing is left; a read never waits here
 		}
+		o.write(s, buf[:n])
+		left -= n
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -108,6 +109,31 @@ func TestSavedLogHoldsBothStreams(t *testing.T) {
 	if got, err := io.ReadAll(d); err != nil || string(got) != "out\nerr\n" {
 		t.Fatalf("log holds %q, %v", got, err)
 	}
+}
+
+// TestOutputInThePipeOutlivesTheDeadline: a slow collector loses nothing that was printed in time.
+func TestOutputInThePipeOutlivesTheDeadline(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close() // a child that lives on keeps it open
+	text := strings.Repeat("0123456789", 6000)
+	if _, err := w.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.SetReadDeadline(time.Now().Add(-time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	o := newOutput(t.TempDir())
+	o.begin(0)
+	o.collect(Stdout, r)
+	o.finish()
+	if got := o.tail(len(text)); got != text {
+		t.Errorf("%d of %d bytes were kept", len(got), len(text))
+	}
+	o.forget()
 }
 
 func TestNothingPrintedNothingKept(t *testing.T) {
