@@ -65,7 +65,7 @@ func (u *Updater) rollbackTarget(r *roles, to string) (view, error) {
 	if _, pending := r.pending(); pending {
 		return r.booted, nil
 	}
-	n, ok, err := u.lastGood(&r.booted.number)
+	n, ok, err := u.latestGood(&r.booted.number)
 	if err != nil {
 		return view{}, err
 	}
@@ -135,7 +135,7 @@ func (u *Updater) deletable(v view) error {
 	if err != nil {
 		return err
 	}
-	good, haveGood, err := u.lastGood(nil)
+	good, haveGood, err := u.lastGood()
 	if err != nil {
 		return err
 	}

@@ -179,6 +179,7 @@ func (t *Transaction) finishCommit(ctx context.Context) error {
 
 // close writes the record and drops its steps.
 func (u *Updater) close(rec record.Record, event string) error {
+	defer u.forgetGood()
 	return u.Journal.Update(func(tx *journal.Tx) error {
 		if err := tx.Put(event, nil, rec); err != nil {
 			return err
@@ -239,6 +240,7 @@ func (u *Updater) adopt() error {
 		Kernel:     kernelIn(u.Root),
 		Subvolumes: map[string]record.Subvolume{string(snapshot.RoleSnapshot): {ID: uint64(booted.ID), UUID: booted.UUID.String()}},
 	}
+	defer u.forgetGood()
 	return u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("adopted", nil, rec) })
 }
 

@@ -87,7 +87,7 @@ func (r *roles) choose(word string) (view, error) {
 		}
 		return view{}, fmt.Errorf("no snapshot is pending: %w", fault.ErrNotFound)
 	case bus.WordLastGood:
-		n, ok, err := r.u.lastGood(nil)
+		n, ok, err := r.u.lastGood()
 		if err != nil {
 			return view{}, err
 		}
@@ -131,8 +131,39 @@ func (u *Updater) existing(n snapshot.Number) (view, error) {
 }
 
 // lastGood is the snapshot with the latest good verdict, by sequence of
-// verdicts; except leaves one out.
-func (u *Updater) lastGood(except *snapshot.Number) (snapshot.Number, bool, error) {
+// verdicts. It is looked for in all records once, and again when a verdict may
+// have changed.
+func (u *Updater) lastGood() (n snapshot.Number, ok bool, err error) {
+	u.mu.Lock()
+	known := u.good
+	u.mu.Unlock()
+	if known == nil {
+		known = &good{}
+		if known.number, known.ok, err = u.latestGood(nil); err != nil {
+			return 0, false, err
+		}
+		u.mu.Lock()
+		u.good = known
+		u.mu.Unlock()
+	}
+	return known.number, known.ok, nil
+}
+
+// good is what lastGood found.
+type good struct {
+	number snapshot.Number
+	ok     bool
+}
+
+// forgetGood is called where a verdict may have changed.
+func (u *Updater) forgetGood() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.good = nil
+}
+
+// latestGood looks through all records; except leaves one out.
+func (u *Updater) latestGood(except *snapshot.Number) (snapshot.Number, bool, error) {
 	var best record.Record
 	found := false
 	err := u.Journal.View(func(tx *journal.Tx) error {
@@ -160,7 +191,7 @@ func (u *Updater) Status() (bus.Status, error) {
 		return bus.Status{}, err
 	}
 	st := bus.Status{Warnings: []string{}, Capabilities: u.capabilities()}
-	good, haveGood, err := u.lastGood(nil)
+	good, haveGood, err := u.lastGood()
 	if err != nil {
 		return bus.Status{}, err
 	}
@@ -288,7 +319,7 @@ func (u *Updater) List() (bus.List, error) {
 	if err != nil {
 		return bus.List{}, err
 	}
-	good, haveGood, err := u.lastGood(nil)
+	good, haveGood, err := u.lastGood()
 	if err != nil {
 		return bus.List{}, err
 	}
@@ -370,6 +401,6 @@ func (u *Updater) Snapshot(n snapshot.Number) (bus.Snapshot, error) {
 	if err != nil {
 		return bus.Snapshot{}, err
 	}
-	good, haveGood, err := u.lastGood(nil)
+	good, haveGood, err := u.lastGood()
 	return u.describe(v, r, good, haveGood), err
 }

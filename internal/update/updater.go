@@ -74,6 +74,7 @@ type Updater struct {
 	mu     sync.Mutex
 	found  pkgmgr.Manager // the package manager, once it was found
 	holder *holder
+	good   *good // what lastGood found, nil to look again
 	// transactions of this run by number; those that ended stay for latecomers, up to keepEnded.
 	transactions map[snapshot.Number]*Transaction
 	ended        []snapshot.Number
