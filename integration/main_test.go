@@ -270,21 +270,19 @@ func (s *system) footprint() footprint {
 	return f
 }
 
-// sandboxed counts processes that have this machine's snapshots mounted and are not of our own mount namespace.
+// sandboxed counts processes whose root is a snapshot of this machine.
 func (s *system) sandboxed() int {
-	ours, err := os.Readlink("/proc/self/ns/mnt")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	device := filepath.Base(s.machine.Device)
+	device := "/dev/" + filepath.Base(s.machine.Device)
 	count := 0
-	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	for _, dir := range dirs {
-		if ns, err := os.Readlink(filepath.Join(dir, "ns/mnt")); err != nil || ns == ours {
-			continue
+	files, _ := filepath.Glob("/proc/[0-9]*/mountinfo")
+	for _, file := range files {
+		f, err := os.Open(file)
+		if err != nil {
+			continue // it has ended
 		}
-		raw, _ := os.ReadFile(filepath.Join(dir, "mountinfo")) // gone processes have none
-		if strings.Contains(string(raw), "/dev/"+device+" ") {
+		mounts, err := mountinfo.GetMountsFromReader(f, mountinfo.SingleEntryFilter("/"))
+		f.Close()
+		if err == nil && slices.ContainsFunc(mounts, func(m *mountinfo.Info) bool { return m.Source == device }) {
 			count++
 		}
 	}
