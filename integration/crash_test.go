@@ -132,3 +132,64 @@ func TestDefaultChangedByOthersIsNotOverwritten(t *testing.T) {
 	}
 	s.consistent()
 }
+
+// TestCrashLeavesNoTraceOfTheSandboxInAnOpenTransaction: what a sandbox puts
+// into the snapshot while it lives is not committed when it died instead.
+func TestCrashLeavesNoTraceOfTheSandboxInAnOpenTransaction(t *testing.T) {
+	s := newSystem(t, options{})
+	s.must("begin")
+	s.must("exec", "--", "touch", "/usr/one")
+	kill(t, s.daemonPID(), syscall.SIGKILL)
+	s.must("commit")
+	n := s.pending()
+	if exists(s.inSnapshot(n, "usr/sbin/policy-rc.d")) {
+		t.Error("services would not be started any more: policy-rc.d was committed")
+	}
+	if rec := s.show(n); len(rec.FileChanges) != 1 {
+		t.Errorf("changed: %v", rec.FileChanges)
+	}
+}
+
+// TestForeignSubvolumeInASnapshotStopsNothing: what somebody made inside of a
+// snapshot is not deleted, and does not keep the daemon from serving.
+func TestForeignSubvolumeInASnapshotStopsNothing(t *testing.T) {
+	s := newSystem(t, options{})
+	s.must("run", "--", "touch", "/usr/one")
+	n := s.pending()
+	foreign := s.inSnapshot(n, "usr/foreign")
+	if err := (btrfs.Driver{}).Create(foreign); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(foreign, "data"), []byte("of somebody"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.must("rollback", "booted")
+	s.expect(5, "", "delete", "-y", itoa64(n))
+	if err := s.bus.StopDaemon(); err != nil {
+		t.Fatal(err)
+	}
+	s.must("status")
+	if !exists(filepath.Join(foreign, "data")) || s.show(n).Deleted != nil {
+		t.Error("it was deleted, or is said to be")
+	}
+	s.must("rollback", itoa64(n))
+	// The same in an open transaction, which cannot be undone then.
+	s.must("begin", "--from", "booted")
+	open := s.status().Transaction.Number
+	if err := (btrfs.Driver{}).Create(s.inSnapshot(open, "usr/foreign")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.inSnapshot(open, "usr/foreign/data"), []byte("of somebody"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.txctl("discard")
+	if err := s.bus.StopDaemon(); err != nil {
+		t.Fatal(err)
+	}
+	st := s.status()
+	if !strings.Contains(strings.Join(st.Warnings, "\n"), "could not be resumed") {
+		t.Errorf("status does not say what is left: %q", st.Warnings)
+	}
+	s.must("rollback", "booted")
+	s.must("run", "--", "touch", "/usr/two")
+}

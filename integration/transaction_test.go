@@ -125,6 +125,9 @@ func (s *system) startWaiting(args ...string) (*exec.Cmd, *os.File) {
 	}
 	w.Close()
 	readUntil(s.t, r, "going")
+	if s.sandboxed() == 0 {
+		s.t.Error("a running command is not seen, so none that is left would be")
+	}
 	return cmd, r
 }
 

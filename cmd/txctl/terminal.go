@@ -37,19 +37,22 @@ func (t *terminal) raw(ctx context.Context, in transaction) (restore func(), err
 		return nil, err
 	}
 	changed, ended := make(chan os.Signal, 1), make(chan struct{})
-	changed <- unix.SIGWINCH // it may have changed while the transaction was begun
 	signal.Notify(changed, unix.SIGWINCH)
+	tell := func() {
+		if rows, columns, err := t.size(); err == nil && rows > 0 && columns > 0 {
+			// A command that has just ended has no terminal any more.
+			_ = in.Resize(ctx, rows, columns)
+		}
+	}
 	var resizing sync.WaitGroup
 	resizing.Go(func() {
+		tell() // it may have changed while the transaction was begun
 		for {
 			select {
 			case <-changed:
+				tell()
 			case <-ended:
 				return
-			}
-			if rows, columns, err := t.size(); err == nil && rows > 0 && columns > 0 {
-				// A command that has just ended has no terminal any more.
-				_ = in.Resize(ctx, rows, columns)
 			}
 		}
 	})

@@ -43,12 +43,14 @@ type method struct {
 type kind struct {
 	methods map[string]map[string]method // interface, name
 	in      map[string]map[string]string // interface, name → signature of the arguments
-	xml     string
+	// handsOut are the methods that answer with descriptors, as interface.name.
+	handsOut map[string]bool
+	xml      string
 }
 
 // newKind ties methods to their introspection data and refuses to start where they differ.
 func newKind(interfaces string, methods map[string]map[string]method) (kind, error) {
-	k := kind{methods: methods, in: map[string]map[string]string{}, xml: interfaces}
+	k := kind{methods: methods, in: map[string]map[string]string{}, handsOut: map[string]bool{}, xml: interfaces}
 	var node struct {
 		Interfaces []struct {
 			Name    string `xml:"name,attr"`
@@ -75,6 +77,8 @@ func newKind(interfaces string, methods map[string]map[string]method) (kind, err
 			for _, a := range m.Args {
 				if a.Direction == "in" {
 					sig += a.Type
+				} else if a.Type == "h" {
+					k.handsOut[i.Name+"."+m.Name] = true
 				}
 			}
 			k.in[i.Name][m.Name] = sig
@@ -134,7 +138,7 @@ func (f face) LookupMethod(name string) (dbus.Method, bool) {
 			continue
 		}
 		if m, ok := table[name]; ok {
-			return exported{f.object, i + "." + name, m, f.kind.in[i][name]}, true
+			return exported{f.object, i + "." + name, m, f.kind.in[i][name], f.kind.handsOut[i+"."+name]}, true
 		}
 	}
 	return nil, false
@@ -146,6 +150,7 @@ type exported struct {
 	name      string
 	method    method
 	signature string
+	handsOut  bool
 }
 
 func (exported) NumArguments() int     { return 0 } // DecodeArguments takes them all
@@ -155,6 +160,10 @@ func (exported) ReturnValue(int) any   { return nil }
 
 // DecodeArguments passes the message on as a whole.
 func (e exported) DecodeArguments(_ *dbus.Conn, sender string, msg *dbus.Message, body []any) ([]any, error) {
+	if e.handsOut && msg.Flags&dbus.FlagNoReplyExpected != 0 {
+		// Nobody would take the descriptors, and nobody close them.
+		return nil, toBus(fmt.Errorf("%w: %s answers with descriptors, and no answer is wanted", fault.ErrInvalidArgument, e.name))
+	}
 	if got := signatureOf(msg); got != e.signature {
 		closeDescriptors(body)
 		return nil, toBus(fmt.Errorf("%w: %s takes arguments of type %q, not %q", fault.ErrInvalidArgument, e.name, e.signature, got))

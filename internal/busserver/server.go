@@ -159,7 +159,7 @@ func (s *Server) retire() (leave bool, err error) {
 	return false, s.takeName()
 }
 
-// Close gives the name up, lets calls under way end, tells the last news and disconnects.
+// Close gives the name up, tells the last news and disconnects. The updater is closed before: nothing is changed any more.
 func (s *Server) Close() {
 	if s.conn == nil {
 		return

@@ -162,13 +162,13 @@ func (e *Engine) Committed(ctx context.Context, p *Plan) (bool, error) {
 	return false, nil
 }
 
-// Finish does what is left of a plan whose commit point happened: every step
-// from the commit point on, again.
+// Finish does what is left of a plan that is not undone: every step from the
+// commit point on again, all of them where there is none.
 func (e *Engine) Finish(ctx context.Context, p *Plan) error {
 	if err := e.known(p); err != nil {
 		return err
 	}
-	after := false
+	after := !slices.ContainsFunc(p.steps, func(s Step) bool { return e.kinds[s.Kind].Happened != nil })
 	for i := range p.steps {
 		after = after || e.kinds[p.steps[i].Kind].Happened != nil
 		p.steps[i].Status = Done

@@ -158,3 +158,15 @@ func TestUndoKeepsWhatItCouldNotUndo(t *testing.T) {
 		t.Fatalf("left in the plan: %+v", p.steps)
 	}
 }
+
+// TestPlanWithoutCommitPointIsFinishedWhole: a removal that began is finished, not believed.
+func TestPlanWithoutCommitPointIsFinishedWhole(t *testing.T) {
+	w, e, p := setup(t, "a", "b")
+	p.Recorded()
+	if err := e.Finish(context.Background(), p); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"+a", "+b"}; !slices.Equal(w.log, want) {
+		t.Fatalf("did %v, want %v", w.log, want)
+	}
+}

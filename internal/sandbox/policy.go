@@ -66,3 +66,13 @@ func removePolicy(root int) error {
 	}
 	return nil
 }
+
+// Tidy removes what a sandbox that was not closed left in the snapshot's root.
+func Tidy(root string) error {
+	fd, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("cannot tidy %s: %w", root, err)
+	}
+	defer unix.Close(fd)
+	return removePolicy(fd)
+}

@@ -19,10 +19,14 @@ import (
 // is a number or a word; "" is the booted one where another is pending, else
 // the last good one before it.
 func (u *Updater) Rollback(ctx context.Context, to string, actor record.Actor) (snapshot.Number, error) {
-	h, err := u.hold("a rollback", actor)
+	if err := u.rootFollowsDefault(); err != nil {
+		return 0, err
+	}
+	h, done, err := u.change(ctx, "a rollback", actor)
 	if err != nil {
 		return 0, err
 	}
+	defer done()
 	defer u.letGo(h)
 	r, err := u.roles()
 	if err != nil {
@@ -98,10 +102,11 @@ func (u *Updater) recordPlan(event string, actor record.Actor, rec record.Record
 
 // Delete removes a snapshot; its record stays.
 func (u *Updater) Delete(ctx context.Context, n snapshot.Number, actor record.Actor) error {
-	h, err := u.hold("a deletion", actor)
+	h, done, err := u.change(ctx, "a deletion", actor)
 	if err != nil {
 		return err
 	}
+	defer done()
 	defer u.letGo(h)
 	target, err := u.existing(n)
 	if err != nil {
@@ -117,7 +122,15 @@ func (u *Updater) Delete(ctx context.Context, n snapshot.Number, actor record.Ac
 	if err := u.recordPlan("delete", actor, target.rec, plan); err != nil {
 		return err
 	}
-	if err := u.engine.Do(ctx, plan, ""); err != nil {
+	err = u.engine.Do(ctx, plan, "")
+	if errors.Is(err, snapshot.ErrNested) || errors.Is(err, snapshot.ErrProtected) {
+		// Refused before anything was changed.
+		return errors.Join(fmt.Errorf("%w: %w", fault.ErrProtected, err), u.close(target.rec, "delete-refused"))
+	}
+	if err == nil {
+		err = u.Driver.Sync(u.Root)
+	}
+	if err != nil {
 		return err // the steps stay: the next start finishes the removal
 	}
 	now := u.Now().UTC()

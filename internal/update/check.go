@@ -36,6 +36,9 @@ func (u *Updater) check(parent view) error {
 	if err := selinux(); err != nil {
 		return err
 	}
+	if _, err := u.Store.Locate(parent.subvolume.Identity()); err != nil {
+		return fmt.Errorf("%w: %w; \"--from booted\" starts from what runs", fault.ErrNotSupported, err)
+	}
 	if err := u.Store.Refusals(parent.subvolume.Identity()); err != nil {
 		return classify(err)
 	}

@@ -38,7 +38,7 @@ type CommitOptions struct {
 
 // Commit starts the commit of an open transaction; Done tells its end.
 func (t *Transaction) Commit(o CommitOptions) error {
-	ctx, leave, err := t.enter(context.Background())
+	e, err := t.enter(context.Background())
 	if err != nil {
 		return err
 	}
@@ -49,8 +49,8 @@ func (t *Transaction) Commit(o CommitOptions) error {
 	t.keep = t.keep || o.KeepUnchanged
 	t.mu.Unlock()
 	go func() {
-		defer leave()
-		t.settle(t.commit(ctx))
+		defer e.leave()
+		t.settle(t.commit(e.ctx))
 	}()
 	return nil
 }
@@ -85,6 +85,7 @@ func (t *Transaction) commit(ctx context.Context) error {
 	if err := t.describeResult(files); err != nil {
 		return err
 	}
+	t.files = files
 	t.progress("commit", "making it the default")
 	if err := u.engine.Do(ctx, t.plan, ""); err != nil {
 		return t.afterSwitch(err)
@@ -130,6 +131,9 @@ func (u *Updater) mark(rec record.Record) error {
 
 // afterSwitch tells a failure before the commit point from one after it.
 func (t *Transaction) afterSwitch(err error) error {
+	if errors.Is(err, fault.ErrStale) || errors.Is(err, fault.ErrCancelled) {
+		return err // it was not tried
+	}
 	happened, probe := t.u.engine.Committed(context.Background(), t.plan)
 	if probe == nil && !happened {
 		return err

@@ -107,12 +107,12 @@ func (t *Transaction) Exec(c Command) (int, error) {
 	if err := CheckArgv(c.Argv); err != nil {
 		return 0, err
 	}
-	ctx, leave, err := t.enter(context.Background())
+	e, err := t.enter(context.Background())
 	if err != nil {
 		return 0, err
 	}
 	if err := t.offerStdin(c); err != nil {
-		leave()
+		e.leave()
 		return 0, err
 	}
 	t.mu.Lock()
@@ -121,17 +121,31 @@ func (t *Transaction) Exec(c Command) (int, error) {
 	t.mu.Unlock()
 	t.u.notify(Event{Kind: TransactionChanged, Transaction: t})
 	go func() {
-		exit, _ := t.run(ctx, c) // who reads along has seen why
-		if err := t.save("command-ended"); err != nil {
+		exit, err := t.run(e.ctx, c) // who reads along has seen why it failed
+		if err != nil && t.u.stopping() {
+			t.settle(err) // its command was killed half-way
+		} else if err := t.keepProgress(); err != nil {
 			t.u.Log.Error("cannot record the end of a command", "transaction", t.number, "error", err)
 		}
-		leave()
+		e.leave()
 		t.u.notify(Event{Kind: CommandFinished, Transaction: t, Command: index, Exit: exit})
 	}()
 	return index, nil
 }
 
-// run runs one command to its end. exit is record.NoExit where it never ran; err is set
+// keepProgress makes what the command did durable, then that it ended: an open
+// transaction outlives a power cut with all of its commands.
+func (t *Transaction) keepProgress() error {
+	t.mu.Lock()
+	root := rootOfRecord(t.rec)
+	t.mu.Unlock()
+	if _, err := t.u.Store.Flush(t.number, root, false); err != nil {
+		return err
+	}
+	return t.save("command-ended")
+}
+
+// run runs one command to its end. exit is fault.Own where it never ran; err is set
 // where it could not be run or was cancelled, never for what it exited with.
 func (t *Transaction) run(ctx context.Context, c Command) (exit int, err error) {
 	defer t.closeStdin()
@@ -155,10 +169,9 @@ func (t *Transaction) run(ctx context.Context, c Command) (exit int, err error) 
 	}()
 	if !planned {
 		if err := t.save("command"); err != nil {
-			return -1, err
+			return fault.Own, err
 		}
 	}
-	exit = record.NoExit
 	defer func() {
 		t.mu.Lock()
 		t.rec.Commands[index].Exit = exit
@@ -167,23 +180,22 @@ func (t *Transaction) run(ctx context.Context, c Command) (exit int, err error) 
 	}()
 	box, err := t.enterSandbox(ctx)
 	if err != nil {
-		return -1, err
+		return fault.Own, err
 	}
 	status, err := t.interact(ctx, box, c)
 	if err != nil {
 		if ctx.Err() != nil {
 			return 130, context.Cause(ctx)
 		}
-		return -1, err
+		return fault.Own, err
 	}
 	if !status.Started {
 		t.output.write(Stderr, []byte("txupd: "+status.Message+"\n"))
 	}
-	exit = status.Status
 	if ctx.Err() != nil {
-		return exit, context.Cause(ctx)
+		return status.Status, context.Cause(ctx)
 	}
-	return exit, nil
+	return status.Status, nil
 }
 
 // launchAhead starts the sandbox's first process while the snapshot is being made.
@@ -199,13 +211,18 @@ func (t *Transaction) launchAhead() {
 	}()
 }
 
-// enterSandbox starts the transaction's sandbox, once.
+// enterSandbox starts the transaction's sandbox where there is none.
 func (t *Transaction) enterSandbox(ctx context.Context) (*sandbox.Sandbox, error) {
 	t.mu.Lock()
 	box := t.box
 	t.mu.Unlock()
 	if box != nil {
-		return box, nil
+		select {
+		case <-box.Done(): // its first process was killed: a new one takes its place
+			t.leave()
+		default:
+			return box, nil
+		}
 	}
 	cfg := sandbox.Config{Root: t.u.Store.Path(t.number, snapshot.RoleSnapshot), Number: uint64(t.number)}
 	t.mu.Lock()

@@ -24,11 +24,7 @@ func (u *Updater) Run(ctx context.Context, q Request, c Command) (*Transaction, 
 		return nil, err
 	}
 	q.commands = []Command{c}
-	t, err := u.Begin(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	return t, t.oneShot(func(ctx context.Context) error {
+	return u.oneShot(ctx, q, func(t *Transaction) error { return t.offerStdin(c) }, func(ctx context.Context, t *Transaction) error {
 		exit, err := t.run(ctx, c)
 		if err != nil {
 			return err
@@ -38,35 +34,25 @@ func (u *Updater) Run(ctx context.Context, q Request, c Command) (*Transaction, 
 			return fmt.Errorf("%w with status %d: %s", fault.ErrCommandFailed, exit, c.Argv[0])
 		}
 		return nil
-	}, t.offerStdin(c))
+	})
 }
 
-// oneShot works on the transaction in a goroutine of its own and then commits it.
-func (t *Transaction) oneShot(work func(context.Context) error, err error) error {
-	var leave func()
-	var ctx context.Context
-	if err == nil {
-		ctx, leave, err = t.enter(context.Background())
-	}
+// oneShot begins a transaction, works on it in a goroutine of its own and then commits it.
+func (u *Updater) oneShot(ctx context.Context, q Request, ready func(*Transaction) error, work func(context.Context, *Transaction) error) (*Transaction, error) {
+	t, e, err := u.start(ctx, q, ready)
 	if err != nil {
-		return t.giveUpAndEnd(err)
+		return nil, err
 	}
 	go func() {
-		defer leave()
-		err := work(ctx)
-		t.u.notify(Event{Kind: CommandFinished, Transaction: t, Command: 0, Exit: t.State().Exit})
+		defer e.leave()
+		err := work(e.ctx, t)
+		u.notify(Event{Kind: CommandFinished, Transaction: t, Command: 0, Exit: t.State().Exit})
 		if err == nil {
-			err = t.commit(ctx)
+			err = t.commit(e.ctx)
 		}
 		t.settle(err)
 	}()
-	return nil
-}
-
-func (t *Transaction) giveUpAndEnd(cause error) error {
-	err := t.giveUp(record.Failed, cause)
-	t.end(err)
-	return err
+	return t, nil
 }
 
 // settle ends the transaction as its commit or work ended.
@@ -76,6 +62,9 @@ func (t *Transaction) settle(err error) {
 	case err == nil:
 		t.end(nil)
 	case errors.As(err, &derived):
+		t.u.mu.Lock()
+		t.u.unrecorded = t
+		t.u.mu.Unlock()
 		t.end(err)
 	case errors.Is(err, errNoChange):
 		t.mu.Lock()
@@ -128,11 +117,8 @@ func (u *Updater) ChangePackages(ctx context.Context, q PackageRequest) (*Transa
 	for _, c := range commands {
 		q.commands = append(q.commands, Command{Argv: c.Argv, Env: c.Env})
 	}
-	t, err := u.Begin(ctx, q.Request)
-	if err != nil {
-		return nil, err
-	}
-	return t, t.oneShot(func(ctx context.Context) error {
+	nothing := func(*Transaction) error { return nil }
+	return u.oneShot(ctx, q.Request, nothing, func(ctx context.Context, t *Transaction) error {
 		if err := t.manage(ctx, m, commands); err != nil {
 			return err
 		}
@@ -140,7 +126,7 @@ func (u *Updater) ChangePackages(ctx context.Context, q PackageRequest) (*Transa
 			return errDryRun
 		}
 		return nil
-	}, nil)
+	})
 }
 
 // maxRounds bounds how often a package manager may ask to be run again.

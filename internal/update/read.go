@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/fault"
@@ -98,6 +99,9 @@ func complete(rec record.Record) record.Record {
 	return rec
 }
 
+// queryTimeout ends a query of the package database that hangs.
+const queryTimeout = time.Minute
+
 // Installed lists the packages of a snapshot, by a word or number as for a transaction.
 func (u *Updater) Installed(ctx context.Context, from string) (bus.Packages, error) {
 	v, _, err := u.parentOf(ctx, from)
@@ -112,6 +116,11 @@ func (u *Updater) Installed(ctx context.Context, from string) (bus.Packages, err
 	if err != nil {
 		return bus.Packages{}, err
 	}
+	// Anybody may ask, and rpm's database needs a process: one at a time, and not for ever.
+	u.queries.Lock()
+	defer u.queries.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
 	found, err := m.Installed(ctx, u.rootOf(dir, v.number))
 	if err != nil {
 		return bus.Packages{}, fmt.Errorf("cannot list the packages of snapshot %d: %w", v.number, err)

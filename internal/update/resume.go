@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/txupd/txupd/internal/engine"
+	"github.com/txupd/txupd/internal/sandbox"
 	"github.com/txupd/txupd/pkg/journal"
 	"github.com/txupd/txupd/pkg/journal/record"
 	"github.com/txupd/txupd/pkg/snapshot"
@@ -31,17 +32,28 @@ func (u *Updater) Resume(ctx context.Context) error {
 		return err
 	}
 	for _, n := range unfinished {
-		if err := u.resume(ctx, n); err != nil {
-			return fmt.Errorf("cannot resume transaction %d: %w", n, err)
+		err := u.resume(ctx, n)
+		if errors.Is(err, engine.ErrUnknownKind) {
+			// A newer version wrote it. Nothing may be changed around it; reading does no harm.
+			u.blocked = fmt.Errorf("transaction %d is unfinished and of a newer version: %w", n, err)
 		}
+		u.trouble(err, fmt.Sprintf("transaction %d could not be resumed, the next start tries again", n))
 	}
-	if err := u.sweep(); err != nil {
-		return err
-	}
+	u.trouble(u.sweep(), "what an interrupted transaction left could not be removed")
 	if err := u.adopt(); err != nil {
 		return err
 	}
 	return u.noteBoot()
+}
+
+// trouble notes what is wrong, for the log and for those who ask. It does not
+// keep the daemon from serving: reading, and rolling back, matter most then.
+func (u *Updater) trouble(err error, what string) {
+	if err == nil {
+		return
+	}
+	u.Log.Error(what, "error", err)
+	u.troubles = append(u.troubles, fmt.Sprintf("%s: %v", what, err))
 }
 
 // resume decides about one transaction with recorded steps.
@@ -115,6 +127,11 @@ func (u *Updater) takeUp(t *Transaction) error {
 	if err != nil {
 		return err
 	}
+	defer u.work.Done()
+	if err := sandbox.Tidy(u.Store.Path(t.number, snapshot.RoleSnapshot)); err != nil {
+		u.letGo(h)
+		return err
+	}
 	if t.hidden, err = u.hiddenTrees(); err != nil {
 		return err
 	}
@@ -138,7 +155,12 @@ func (u *Updater) takeUp(t *Transaction) error {
 // finish completes what passed its commit point.
 func (t *Transaction) finish(ctx context.Context) error {
 	u, rec := t.u, t.rec
-	if err := u.engine.Finish(ctx, t.plan); err != nil {
+	// A switch that happened is left as it is now: somebody may have switched again.
+	err := u.Driver.Sync(u.Root)
+	if t.plan.Has(stepRemove) {
+		err = u.engine.Finish(ctx, t.plan)
+	}
+	if err != nil {
 		return err
 	}
 	u.Log.Warn("finished an interrupted transaction", "transaction", rec.Number)

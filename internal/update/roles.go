@@ -213,6 +213,11 @@ func (u *Updater) Status() (bus.Status, error) {
 	if t := u.Current(); t != nil {
 		st.Transaction = t.describe()
 	}
+	st.Warnings = append(st.Warnings, u.troubles...)
+	if err := u.rootFollowsDefault(); err != nil {
+		st.Pending, st.RebootRequired = nil, false // what is the default does not matter here
+		st.Warnings = append(st.Warnings, err.Error())
+	}
 	for _, v := range []struct {
 		role string
 		view view

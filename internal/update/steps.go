@@ -131,7 +131,23 @@ func (u *Updater) isDefault(_ context.Context, d switchData) (bool, error) {
 		return false, err
 	}
 	now, err := u.Driver.Default(u.Root)
-	return now == to, err
+	if err != nil || now == to {
+		return now == to, err
+	}
+	booted, err := u.Store.Booted()
+	if err != nil || booted.ID == to {
+		return booted.ID == to, err
+	}
+	// Neither what it was nor what it should become: if the snapshot is said to be
+	// committed, somebody has switched again since, and nothing is taken away.
+	return now != d.From && u.saidCommitted(d), nil
+}
+
+// saidCommitted reads what stands beside the snapshot.
+func (u *Updater) saidCommitted(d switchData) bool {
+	marker, err := u.Store.ReadMarker(d.Number)
+	var rec record.Record
+	return err == nil && json.Unmarshal(marker.Record, &rec) == nil && rec.Phase == record.Committed
 }
 
 // remove deletes a snapshot that is protected by nothing; asked again at the

@@ -76,6 +76,7 @@ type Transaction struct {
 	finished bool
 	same     bool // ended because nothing changed
 	failure  error
+	files    []record.FileChange // of a commit that is not recorded yet
 }
 
 // State is what a transaction tells of itself.
@@ -94,24 +95,44 @@ type State struct {
 // Begin opens a transaction: when it returns, the snapshot stands under its
 // number and the journal knows of it.
 func (u *Updater) Begin(ctx context.Context, q Request) (*Transaction, error) {
-	if err := u.expire(ctx); err != nil {
-		return nil, err
-	}
-	h, err := u.hold("a transaction", q.Actor)
+	t, _, err := u.start(ctx, q, nil)
+	return t, err
+}
+
+// start begins a transaction. Where ready is given it enters the transaction,
+// before anybody can know of it, and ready prepares what is to be done.
+func (u *Updater) start(ctx context.Context, q Request, ready func(*Transaction) error) (*Transaction, *entry, error) {
+	h, done, err := u.change(ctx, "a transaction", q.Actor)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	defer done()
 	t, err := u.begin(ctx, q, h)
 	if errors.Is(err, errTaken) {
 		t, err = u.begin(ctx, q, h) // the next number is ours
 	}
 	if err != nil {
 		u.letGo(h)
-		return nil, err
+		return nil, nil, err
+	}
+	var e *entry
+	if ready != nil {
+		if e, err = t.enter(context.Background()); err == nil {
+			err = ready(t)
+		}
+		if err != nil {
+			if e != nil {
+				e.leave()
+			}
+			t.closeStdin()
+			err = t.giveUp(record.Failed, err)
+			u.letGo(h)
+			return nil, nil, err
+		}
 	}
 	u.remember(t)
 	u.notify(Event{Kind: TransactionBegan, Transaction: t})
-	return t, nil
+	return t, e, nil
 }
 
 func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction, error) {
@@ -192,7 +213,11 @@ func (u *Updater) expire(ctx context.Context) error {
 		return nil
 	}
 	u.Log.Info("discarding an open transaction that was not committed in time", "transaction", t.number)
-	return t.Discard(ctx)
+	err := t.Discard(ctx)
+	if errors.Is(err, fault.ErrNotFound) || errors.Is(err, fault.ErrBusy) {
+		return nil // somebody was faster, or works on it after all
+	}
+	return err
 }
 
 // nextNumber is above every number that was ever recorded and every one that stands under .snapshots.
@@ -276,32 +301,51 @@ func (t *Transaction) inSandbox() bool {
 	return t.box != nil && !t.finished
 }
 
-// enter makes the caller the only one that works on the transaction, and gives
-// it a context that Cancel ends. leave gives both back.
-func (t *Transaction) enter(ctx context.Context) (context.Context, func(), error) {
+// enter makes the caller the only one that works on the transaction, until it
+// leaves. One of one go is entered for all its life.
+func (t *Transaction) enter(ctx context.Context) (*entry, error) {
 	select {
 	case t.step <- struct{}{}:
 	default:
-		return nil, nil, fmt.Errorf("%w: transaction %d runs a command", fault.ErrBusy, t.number)
+		return nil, fmt.Errorf("%w: transaction %d is at work", fault.ErrBusy, t.number)
+	}
+	if err := t.u.beginWork(); err != nil {
+		<-t.step
+		return nil, err
 	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.finished {
-		<-t.step
-		return nil, nil, fmt.Errorf("transaction %d has ended: %w", t.number, fault.ErrNotFound)
+	finished := t.finished
+	e := &entry{t: t}
+	e.ctx, e.cancel = context.WithCancelCause(ctx)
+	if !finished {
+		t.cancel, t.running, t.execed = e.cancel, true, noCommand
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	t.cancel, t.running, t.execed = cancel, true, noCommand
-	t.u.working(1)
-	return ctx, func() {
-		t.mu.Lock()
-		t.cancel, t.running, t.execed = nil, false, noCommand
-		t.mu.Unlock()
-		cancel(nil)
+	t.mu.Unlock()
+	if finished {
+		e.cancel(nil)
 		<-t.step
-		t.u.notify(Event{Kind: TransactionChanged, Transaction: t})
-		t.u.working(-1)
-	}, nil
+		t.u.endWork()
+		return nil, fmt.Errorf("transaction %d has ended: %w", t.number, fault.ErrNotFound)
+	}
+	return e, nil
+}
+
+// entry is somebody's turn to work on a transaction.
+type entry struct {
+	t      *Transaction
+	ctx    context.Context // ended by Cancel
+	cancel context.CancelCauseFunc
+}
+
+func (e *entry) leave() {
+	t := e.t
+	t.mu.Lock()
+	t.cancel, t.running, t.execed = nil, false, noCommand
+	t.mu.Unlock()
+	e.cancel(nil)
+	<-t.step
+	t.u.notify(Event{Kind: TransactionChanged, Transaction: t})
+	t.u.endWork()
 }
 
 // Cancel ends what runs: the command is killed, a transaction of one command
@@ -346,11 +390,11 @@ func (t *Transaction) leave() {
 
 // Discard gives the transaction up at its owner's wish.
 func (t *Transaction) Discard(ctx context.Context) error {
-	_, leave, err := t.enter(context.WithoutCancel(ctx))
+	e, err := t.enter(context.WithoutCancel(ctx))
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer e.leave()
 	return t.abandon(record.Discarded)
 }
 
@@ -376,6 +420,10 @@ func (t *Transaction) undo(phase record.Phase, cause error) error {
 		t.u.Log.Error("cannot keep the log", "transaction", t.number, "error", err)
 	}
 	undone := t.u.engine.Undo(context.Background(), t.plan)
+	if undone == nil {
+		// Durable before the steps are forgotten: a power cut must not bring back what nobody knows of.
+		undone = t.u.Driver.Sync(t.u.Root)
+	}
 	if undone != nil {
 		undone = fmt.Errorf("cannot undo everything of transaction %d; the next start tries again: %w", t.number, undone)
 		t.u.Log.Error(undone.Error())

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -81,6 +83,13 @@ type Updater struct {
 	work         sync.WaitGroup
 	active       int // work under way, until everybody was told of what came of it
 	closing      bool
+	// blocked keeps everything from being changed: a recorded step that this binary does not know.
+	blocked error
+	// troubles are what could not be resumed; the next start tries again.
+	troubles []string
+	// unrecorded is a commit whose switch happened and whose record is not closed yet.
+	unrecorded *Transaction
+	queries    sync.Mutex // one package query at a time
 }
 
 // keepEnded is how many ended transactions can still be asked for their result and output.
@@ -100,12 +109,33 @@ func New(d Deps) *Updater {
 	return u
 }
 
-// hold takes the one lock, or says who has it.
+// change takes the one lock for a change of any kind, or says who has it. What
+// an earlier change left to be recorded is recorded first. done tells that the
+// call is over; the lock is let go apart from it, because a transaction keeps it.
+func (u *Updater) change(ctx context.Context, what string, actor record.Actor) (h *holder, done func(), err error) {
+	if err := u.expire(ctx); err != nil {
+		return nil, nil, err
+	}
+	if h, err = u.hold(what, actor); err != nil {
+		return nil, nil, err
+	}
+	if err := u.reconcile(); err != nil {
+		u.letGo(h)
+		u.work.Done()
+		return nil, nil, err
+	}
+	return h, u.work.Done, nil
+}
+
+// hold takes the lock and counts the call as work under way.
 func (u *Updater) hold(what string, actor record.Actor) (*holder, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.closing {
 		return nil, fmt.Errorf("%w: the daemon is stopping", fault.ErrBusy)
+	}
+	if u.blocked != nil {
+		return nil, fmt.Errorf("%w: %w", fault.ErrNotSupported, u.blocked)
 	}
 	if h := u.holder; h != nil {
 		who := h.actor.Name
@@ -115,6 +145,7 @@ func (u *Updater) hold(what string, actor record.Actor) (*holder, error) {
 		return nil, fmt.Errorf("%w: %s of %s, since %s", fault.ErrBusy, h.what, who, age(u.Now().Sub(h.since)))
 	}
 	u.holder = &holder{what: what, actor: actor, since: u.Now()}
+	u.work.Add(1)
 	return u.holder, nil
 }
 
@@ -153,9 +184,11 @@ func (u *Updater) Transaction(n snapshot.Number) (*Transaction, error) {
 
 // Current returns the transaction in progress, or nil.
 func (u *Updater) Current() *Transaction {
+	// A transaction is never asked under our lock: it takes ours under its own.
 	u.mu.Lock()
-	defer u.mu.Unlock()
-	for _, t := range u.transactions {
+	all := slices.Collect(maps.Values(u.transactions))
+	u.mu.Unlock()
+	for _, t := range all {
 		if !t.State().Finished {
 			return t
 		}
@@ -175,11 +208,55 @@ func (u *Updater) Busy() bool {
 	return active || held
 }
 
-func (u *Updater) working(more int) {
+// begin and end of work on a transaction.
+func (u *Updater) beginWork() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.active += more
-	u.work.Add(more)
+	if u.closing {
+		return fmt.Errorf("%w: the daemon is stopping", fault.ErrBusy)
+	}
+	u.active++
+	u.work.Add(1)
+	return nil
+}
+
+func (u *Updater) endWork() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.active--
+	u.work.Done()
+}
+
+// reconcile closes the record of a commit that could not be recorded.
+func (u *Updater) reconcile() error {
+	u.mu.Lock()
+	t := u.unrecorded
+	u.mu.Unlock()
+	if t == nil {
+		return nil
+	}
+	happened, err := u.engine.Committed(context.Background(), t.plan)
+	if err != nil {
+		return err
+	}
+	if !happened {
+		err = t.undo(record.Failed, t.State().Failure)
+	} else if err = u.Driver.Sync(u.Root); err == nil {
+		err = t.recordCommitted(t.files)
+	}
+	if err != nil {
+		return fmt.Errorf("transaction %d is not recorded yet: %w", t.number, err)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.unrecorded = nil
+	return nil
+}
+
+func (u *Updater) stopping() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.closing
 }
 
 func (u *Updater) remember(t *Transaction) {

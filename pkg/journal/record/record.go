@@ -41,7 +41,7 @@ type Actor struct {
 type Command struct {
 	Argv []string `json:"argv"`
 	Dir  string   `json:"cwd,omitempty"`
-	// Exit is the exit status, 128+signal where a signal ended it, NoExit while it runs or where it never started.
+	// Exit is the exit status, 128+signal where a signal ended it, 125 where it could not be run, NoExit while it runs.
 	Exit     int       `json:"exit"`
 	Started  time.Time `json:"started"`
 	Duration float64   `json:"duration"` // seconds
