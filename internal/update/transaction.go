@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -433,7 +434,9 @@ func (t *Transaction) undo(phase record.Phase, cause error) error {
 	t.rec.Phase, t.rec.Finished, t.rec.Expires = phase, &now, nil
 	t.forgetPlanned()
 	if cause != nil {
-		t.rec.Error, t.rec.ErrorCode = cause.Error(), fault.Name(cause)
+		// Everybody may read the record: lines of output that follow are for who asked, and in the log.
+		t.rec.Error, _, _ = strings.Cut(cause.Error(), "\n")
+		t.rec.ErrorCode = fault.Name(cause)
 	}
 	rec := t.rec
 	steps, err := t.plan.Encode()
