@@ -17,7 +17,7 @@ type tester interface {
 	Fatalf(format string, args ...any)
 }
 
-// tool finds a program of the package grub-common.
+// tool finds a program: bash, or one of the package grub-common.
 func tool(t *testing.T, name string) string {
 	t.Helper()
 	file, err := exec.LookPath(name)
@@ -25,9 +25,9 @@ func tool(t *testing.T, name string) string {
 		return file
 	}
 	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not installed (package grub-common)", name)
+		t.Fatalf("%s is not installed (bash, or the package grub-common)", name)
 	}
-	t.Skipf("%s is not installed (package grub-common)", name)
+	t.Skipf("%s is not installed (bash, or the package grub-common)", name)
 	return ""
 }
 
