@@ -5,6 +5,7 @@ package busserver
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"strconv"
 	"strings"
@@ -149,19 +150,10 @@ func (c *call) command(argv []string) (update.Command, error) {
 func (s *Server) run(c *call) ([]any, error) { return s.runOf(c, update.KindRun) }
 
 func (s *Server) shell(c *call) ([]any, error) {
-	if _, given := c.options[bus.OptTerminal]; !given {
-		c.options = maps(c.options, bus.OptTerminal, dbus.MakeVariant(true))
-	}
+	withTerminal := options{bus.OptTerminal: dbus.MakeVariant(true)}
+	maps.Copy(withTerminal, c.options) // a caller may say otherwise
+	c.options = withTerminal
 	return s.runOf(c, update.KindShell)
-}
-
-// maps is o with one more entry; the message's own map is left alone.
-func maps(o options, name string, v dbus.Variant) options {
-	more := options{name: v}
-	for k, v := range o {
-		more[k] = v
-	}
-	return more
 }
 
 func (s *Server) runOf(c *call, kind string) ([]any, error) {

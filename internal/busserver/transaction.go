@@ -3,6 +3,7 @@
 package busserver
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -91,6 +92,6 @@ func commit(c *call, t *update.Transaction) ([]any, error) {
 func discard(c *call, t *update.Transaction) ([]any, error) { return nil, t.Discard(c.ctx) }
 
 func cancel(_ *call, t *update.Transaction) ([]any, error) {
-	t.Cancel(fmt.Errorf("somebody asked for it"))
+	t.Cancel(errors.New("somebody asked for it"))
 	return nil, nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/engine"
@@ -69,12 +70,12 @@ func (u *Updater) rollbackTarget(r *roles, to string) (view, error) {
 	if _, pending := r.pending(); pending {
 		return r.booted, nil
 	}
-	n, ok, err := u.latestGood(&r.booted.number)
+	other, err := u.latestGood(&r.booted.number)
 	if err != nil {
 		return view{}, err
 	}
-	if ok {
-		return u.existing(n)
+	if other.ok {
+		return u.existing(other.number)
 	}
 	if p := r.booted.rec.Parent; p != nil {
 		return u.existing(snapshot.Number(*p))
@@ -148,37 +149,22 @@ func (u *Updater) deletable(v view) error {
 	if err != nil {
 		return err
 	}
-	good, haveGood, err := u.lastGood()
-	if err != nil {
-		return err
-	}
-	s := u.describe(v, r, good, haveGood)
-	why := ""
-	switch {
-	case v.rec.Adopted:
-		why = "it is the system as txupd found it"
-	case v.rec.Pinned:
-		why = "it is pinned"
-	}
-	for _, role := range s.Roles {
-		switch role {
-		case bus.RoleBooted:
-			why = "it is booted"
-		case bus.RolePending:
-			why = "it is pending: roll back first"
-		case bus.RoleDefault:
-			why = "it boots next"
-		case bus.RoleLastGood:
-			why = "it is the last good one"
-		case bus.RoleOpen:
-			why = "its transaction is open"
+	has := r.describe(v).Roles
+	for _, p := range []struct {
+		yes bool
+		why string
+	}{
+		{slices.Contains(has, bus.RoleBooted), "it is booted"},
+		{slices.Contains(has, bus.RoleOpen), "its transaction is open"},
+		{slices.Contains(has, bus.RoleLastGood), "it is the last good one"},
+		{slices.Contains(has, bus.RolePending), "it is pending: roll back first"},
+		{slices.Contains(has, bus.RoleDefault), "it boots next"},
+		{v.rec.Adopted, "it is the system as txupd found it"},
+		{v.rec.Pinned, "it is pinned"},
+	} {
+		if p.yes {
+			return fmt.Errorf("snapshot %d cannot be deleted: %s: %w", v.number, p.why, fault.ErrProtected)
 		}
-		if why != "" && role == bus.RoleBooted {
-			break
-		}
-	}
-	if why != "" {
-		return fmt.Errorf("snapshot %d cannot be deleted: %s: %w", v.number, why, fault.ErrProtected)
 	}
 	return nil
 }

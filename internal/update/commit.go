@@ -36,7 +36,7 @@ type CommitOptions struct {
 	KeepUnchanged bool
 }
 
-// Commit starts the commit of an open transaction; Done tells its end.
+// Commit starts the commit of an open transaction; the event TransactionFinished tells its end.
 func (t *Transaction) Commit(o CommitOptions) error {
 	e, err := t.enter(context.Background())
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/pkgmgr"
@@ -88,7 +89,7 @@ type PackageRequest struct {
 	DryRun bool
 }
 
-// Packages begins a transaction that adds, removes or updates packages, by its Kind.
+// ChangePackages begins a transaction that adds, removes or updates packages, by its Kind.
 func (u *Updater) ChangePackages(ctx context.Context, q PackageRequest) (*Transaction, error) {
 	if q.Kind != KindUpdate {
 		if len(q.Names) == 0 {
@@ -159,6 +160,17 @@ func (t *Transaction) manage(ctx context.Context, m pkgmgr.Manager, commands []p
 
 // lastWords is the end of the output, what a person needs to see of a failure.
 func (t *Transaction) lastWords() string { return lastLines(t.output.tail(4000), 8) }
+
+// lastLines keeps the last n lines that say anything.
+func lastLines(s string, n int) string {
+	var lines []string
+	for line := range strings.SplitSeq(strings.ReplaceAll(s, "\r", "\n"), "\n") {
+		if line = strings.TrimRight(line, " \t"); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
 
 // Terminal is the size of a terminal; it spares callers the sandbox package.
 func Terminal(rows, columns uint16) *sandbox.Size {

@@ -104,7 +104,7 @@ const queryTimeout = time.Minute
 
 // Installed lists the packages of a snapshot, by a word or number as for a transaction.
 func (u *Updater) Installed(ctx context.Context, from string) (bus.Packages, error) {
-	v, _, err := u.parentOf(ctx, from)
+	v, err := u.parentOf(from)
 	if err != nil {
 		return bus.Packages{}, err
 	}

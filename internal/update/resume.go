@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/txupd/txupd/internal/engine"
 	"github.com/txupd/txupd/internal/sandbox"
@@ -285,15 +284,4 @@ func (u *Updater) noteBoot() error {
 		BootID: u.BootID, First: u.Now().UTC(), Count: len(v.rec.Boots) + 1, Verdict: v.rec.Verdict, Failed: []string{},
 	})
 	return u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("booted", nil, v.rec) })
-}
-
-// lastLines keeps the last n lines that say anything.
-func lastLines(s string, n int) string {
-	var lines []string
-	for line := range strings.SplitSeq(strings.ReplaceAll(s, "\r", "\n"), "\n") {
-		if line = strings.TrimRight(line, " \t"); line != "" {
-			lines = append(lines, line)
-		}
-	}
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }

@@ -32,6 +32,7 @@ func (v view) same(o view) bool { return v.subvolume.Identity() == o.subvolume.I
 type roles struct {
 	u               *Updater
 	booted, standby view // standby: the default, which may be the booted one
+	good            good // the last good one
 }
 
 // roles asks the file system; its cost does not grow with the number of snapshots.
@@ -48,7 +49,10 @@ func (u *Updater) roles() (*roles, error) {
 	if r.booted, err = u.viewOf(booted); err != nil {
 		return nil, err
 	}
-	r.standby, err = u.viewOf(standby)
+	if r.standby, err = u.viewOf(standby); err != nil {
+		return nil, err
+	}
+	r.good, err = u.lastGood()
 	return r, err
 }
 
@@ -87,14 +91,10 @@ func (r *roles) choose(word string) (view, error) {
 		}
 		return view{}, fmt.Errorf("no snapshot is pending: %w", fault.ErrNotFound)
 	case bus.WordLastGood:
-		n, ok, err := r.u.lastGood()
-		if err != nil {
-			return view{}, err
-		}
-		if !ok {
+		if !r.good.ok {
 			return view{}, fmt.Errorf("no snapshot has a good verdict: %w", fault.ErrNotFound)
 		}
-		return r.u.existing(n)
+		return r.u.existing(r.good.number)
 	}
 	n, err := strconv.ParseUint(word, 10, 64)
 	if err != nil {
@@ -133,23 +133,24 @@ func (u *Updater) existing(n snapshot.Number) (view, error) {
 // lastGood is the snapshot with the latest good verdict, by sequence of
 // verdicts. It is looked for in all records once, and again when a verdict may
 // have changed.
-func (u *Updater) lastGood() (n snapshot.Number, ok bool, err error) {
+func (u *Updater) lastGood() (good, error) {
 	u.mu.Lock()
 	known := u.good
 	u.mu.Unlock()
 	if known == nil {
-		known = &good{}
-		if known.number, known.ok, err = u.latestGood(nil); err != nil {
-			return 0, false, err
+		found, err := u.latestGood(nil)
+		if err != nil {
+			return good{}, err
 		}
+		known = &found
 		u.mu.Lock()
 		u.good = known
 		u.mu.Unlock()
 	}
-	return known.number, known.ok, nil
+	return *known, nil
 }
 
-// good is what lastGood found.
+// good is a snapshot with a good verdict, where there is one.
 type good struct {
 	number snapshot.Number
 	ok     bool
@@ -163,7 +164,7 @@ func (u *Updater) forgetGood() {
 }
 
 // latestGood looks through all records; except leaves one out.
-func (u *Updater) latestGood(except *snapshot.Number) (snapshot.Number, bool, error) {
+func (u *Updater) latestGood(except *snapshot.Number) (good, error) {
 	var best record.Record
 	found := false
 	err := u.Journal.View(func(tx *journal.Tx) error {
@@ -181,7 +182,7 @@ func (u *Updater) latestGood(except *snapshot.Number) (snapshot.Number, bool, er
 		}
 		return nil
 	})
-	return snapshot.Number(best.Number), found, err
+	return good{snapshot.Number(best.Number), found}, err
 }
 
 // Status answers "what runs, what boots next, what is going on".
@@ -191,20 +192,16 @@ func (u *Updater) Status() (bus.Status, error) {
 		return bus.Status{}, err
 	}
 	st := bus.Status{Warnings: []string{}, Capabilities: u.capabilities()}
-	good, haveGood, err := u.lastGood()
-	if err != nil {
-		return bus.Status{}, err
-	}
 	describe := func(v view) *bus.Snapshot {
-		s := u.describe(v, r, good, haveGood)
+		s := r.describe(v)
 		return &s
 	}
 	st.Booted, st.Default = describe(r.booted), describe(r.standby)
 	if v, ok := r.pending(); ok {
 		st.Pending, st.RebootRequired = describe(v), true
 	}
-	if haveGood {
-		if v, err := u.existing(good); err == nil {
+	if r.good.ok {
+		if v, err := u.existing(r.good.number); err == nil {
 			st.LastGood = describe(v)
 		} else if !errors.Is(err, fault.ErrNotFound) {
 			return bus.Status{}, err
@@ -291,7 +288,7 @@ func (u *Updater) superseded(r *roles) ([]record.Record, error) {
 }
 
 // describe makes the document of one snapshot.
-func (u *Updater) describe(v view, r *roles, good snapshot.Number, haveGood bool) bus.Snapshot {
+func (r *roles) describe(v view) bus.Snapshot {
 	s := bus.Snapshot{
 		Number: uint64(v.number), SubvolumeID: uint64(v.subvolume.ID), Created: v.subvolume.Created,
 		Phase: record.Committed, Verdict: record.Untried, Roles: []string{}, Tags: []string{}, Foreign: v.foreign,
@@ -312,7 +309,7 @@ func (u *Updater) describe(v view, r *roles, good snapshot.Number, haveGood bool
 	add(bus.RoleBooted, isBooted)
 	add(bus.RoleDefault, isDefault)
 	add(bus.RolePending, isDefault && !isBooted)
-	add(bus.RoleLastGood, haveGood && !v.foreign && v.number == good)
+	add(bus.RoleLastGood, r.good.ok && !v.foreign && v.number == r.good.number)
 	add(bus.RoleOpen, s.Phase == record.Open)
 	add(bus.RoleSuperseded, !v.foreign && !isBooted && !isDefault && s.Phase == record.Committed && len(v.rec.Boots) == 0 && !v.rec.Adopted)
 	return s
@@ -321,10 +318,6 @@ func (u *Updater) describe(v view, r *roles, good snapshot.Number, haveGood bool
 // List describes every snapshot that exists, by number.
 func (u *Updater) List() (bus.List, error) {
 	r, err := u.roles()
-	if err != nil {
-		return bus.List{}, err
-	}
-	good, haveGood, err := u.lastGood()
 	if err != nil {
 		return bus.List{}, err
 	}
@@ -373,7 +366,7 @@ func (u *Updater) List() (bus.List, error) {
 	}
 	slices.SortStableFunc(views, func(a, b view) int { return int(int64(a.number) - int64(b.number)) })
 	for _, v := range views {
-		s := u.describe(v, r, good, haveGood)
+		s := r.describe(v)
 		if heir, ok := heirs[s.Number]; ok && slices.Contains(s.Roles, bus.RoleSuperseded) {
 			s.ContainedIn = &heir
 		}
@@ -406,6 +399,5 @@ func (u *Updater) Snapshot(n snapshot.Number) (bus.Snapshot, error) {
 	if err != nil {
 		return bus.Snapshot{}, err
 	}
-	good, haveGood, err := u.lastGood()
-	return u.describe(v, r, good, haveGood), err
+	return r.describe(v), nil
 }

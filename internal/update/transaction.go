@@ -137,7 +137,7 @@ func (u *Updater) start(ctx context.Context, q Request, ready func(*Transaction)
 }
 
 func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction, error) {
-	parent, _, err := u.parentOf(ctx, q.From)
+	parent, err := u.parentOf(q.From)
 	if err != nil {
 		return nil, err
 	}

@@ -208,7 +208,7 @@ func (u *Updater) Busy() bool {
 	return active || held
 }
 
-// begin and end of work on a transaction.
+// beginWork counts work on a transaction, until endWork; no more begins when the daemon stops.
 func (u *Updater) beginWork() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -301,16 +301,12 @@ func (u *Updater) notify(e Event) {
 
 // parentOf chooses what a transaction starts from: the snapshot that a word or
 // number names, and for "" the pending one, else the booted one.
-func (u *Updater) parentOf(ctx context.Context, from string) (view, snapshot.Subvolume, error) {
-	roles, err := u.roles()
+func (u *Updater) parentOf(from string) (view, error) {
+	r, err := u.roles()
 	if err != nil {
-		return view{}, snapshot.Subvolume{}, err
+		return view{}, err
 	}
-	chosen, err := roles.choose(from)
-	if err != nil {
-		return view{}, snapshot.Subvolume{}, err
-	}
-	return chosen, chosen.subvolume, ctx.Err()
+	return r.choose(from)
 }
 
 // manager finds the package manager, once: a system does not change its own.
