@@ -193,8 +193,8 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 		return nil, t.giveUp(record.Failed, fmt.Errorf("cannot begin transaction %d: %w", n, classify(err)))
 	}
 	if q.Kind == KindBegin {
-		// It may wait across restarts: what it is made of has to be known then.
-		if err := errors.Join(t.learnSubvolumes(), t.save("opened")); err != nil {
+		// It may wait across restarts and power cuts: what it is made of has to be known then, and to be there.
+		if err := errors.Join(t.learnSubvolumes(), u.Driver.Sync(u.Root), t.save("opened")); err != nil {
 			return nil, t.giveUp(record.Failed, err)
 		}
 	}
