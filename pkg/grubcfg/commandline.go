@@ -5,11 +5,16 @@ package grubcfg
 
 import "strings"
 
+// FallbackParameter, and a number, is on the command line of a kernel that was
+// loaded because the one of that snapshot could not be.
+const FallbackParameter = "txupd.fallback="
+
 // CommandLine is the kernel command line of the running system
 // (/proc/cmdline) without what chose this root and this kernel: root=, the
-// subvol= and subvolid= of rootflags=, initrd= and BOOT_IMAGE=. Other root
-// flags, ro, rw and rootfstype= stay, since they hold for every snapshot of the
-// file system. What follows a lone "--" is for init and stays as it is.
+// subvol= and subvolid= of rootflags=, initrd=, BOOT_IMAGE= and
+// FallbackParameter. Other root flags, ro, rw and rootfstype= stay, since they
+// hold for every snapshot of the file system. What follows a lone "--" is for
+// init and stays as it is.
 func CommandLine(proc string) string {
 	words := splitCommandLine(proc)
 	var kept []string
@@ -20,7 +25,7 @@ func CommandLine(proc string) string {
 		}
 		name, value, _ := strings.Cut(bare(word), "=")
 		switch name {
-		case "root", "initrd", "BOOT_IMAGE":
+		case "root", "initrd", "BOOT_IMAGE", strings.TrimSuffix(FallbackParameter, "="):
 			continue
 		case "rootflags":
 			flags := withoutSubvolume(value)

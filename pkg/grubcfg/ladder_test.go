@@ -41,6 +41,7 @@ linux() {
 	sound "$1" || return
 	loaded=adopted
 	case "$1" in *.snapshots*) loaded=${1#*.snapshots/}; loaded=txupd-${loaded%%/*};; esac
+	case "$2" in txupd.fallback=*) loaded="$loaded instead of ${2#*=}";; esac
 }
 initrd() { sound "$1"; }
 echo() { :; }
@@ -116,8 +117,13 @@ func (v *machine) boot() string {
 	return strings.TrimSpace(string(out))
 }
 
-// counter is what the environment block says, after an edit of it.
+// counter is what the environment block says of the tries of 7, after an edit of it.
 func (v *machine) counter(edit func(*grubcfg.Env) error) string {
+	v.t.Helper()
+	return v.variable(grubcfg.TriesVariable(7), edit)
+}
+
+func (v *machine) variable(variable string, edit func(*grubcfg.Env) error) string {
 	v.t.Helper()
 	name := filepath.Join(espUUID, "EFI/txupd/grubenv")
 	raw, err := os.ReadFile(filepath.Join(v.disk, name))
@@ -134,11 +140,17 @@ func (v *machine) counter(edit func(*grubcfg.Env) error) string {
 		}
 		v.write(name, env.Render())
 	}
-	value, ok := env.Get(grubcfg.TriesVariable(7))
+	value, ok := env.Get(variable)
 	if !ok {
 		return "none"
 	}
 	return value
+}
+
+// once asks for a snapshot to be booted one time.
+func (v *machine) once(number string) {
+	v.t.Helper()
+	v.variable(grubcfg.OnceVariable, func(e *grubcfg.Env) error { return e.Set(grubcfg.OnceVariable, number) })
 }
 
 func (v *machine) boots(n int) []string {
@@ -227,10 +239,89 @@ func TestWithoutASoundKernelOrInitrdTheFallbackBoots(t *testing.T) {
 				func() { v.remove(name) },
 			} {
 				harm()
-				if diff := cmp.Diff([]string{"txupd-5", "txupd-5", "txupd-5"}, v.boots(3)); diff != "" {
+				// Until the tries are used up, the kernel that boots is told that it does so instead.
+				want := []string{"txupd-5 instead of 7", "txupd-5 instead of 7", "txupd-5 instead of 7"}
+				if trial {
+					v.counter(func(e *grubcfg.Env) error { return e.Unset(grubcfg.TriesVariable(7)) })
+					want[2] = "txupd-5"
+				}
+				if diff := cmp.Diff(want, v.boots(3)); diff != "" {
 					t.Errorf("%s, trial %v:\n%s", file, trial, diff)
 				}
 			}
+		}
+	}
+}
+
+func TestOnceIsBootedOneTime(t *testing.T) {
+	v := newMachine(t, onceMenu(2))
+	v.once("0")
+	if diff := cmp.Diff([]string{"adopted", "txupd-7", "txupd-7", "txupd-5"}, v.boots(4)); diff != "" {
+		t.Errorf("it cost a try of the default, or came again:\n%s", diff)
+	}
+	// The default itself can be asked for, and is counted as ever.
+	v = newMachine(t, onceMenu(1))
+	v.once("7")
+	if diff := cmp.Diff([]string{"txupd-7", "txupd-5"}, v.boots(2)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestOnceThatMakesNoSenseIsForgotten(t *testing.T) {
+	for _, asked := range []string{"", "8", "70", "txupd-5", "5; reboot", "5 = 5 -o 5", " 5"} {
+		v := newMachine(t, onceMenu(1))
+		v.once(asked)
+		if diff := cmp.Diff([]string{"txupd-7", "txupd-5"}, v.boots(2)); diff != "" {
+			t.Errorf("%q:\n%s", asked, diff)
+		}
+		if got := v.variable(grubcfg.OnceVariable, nil); got != "" {
+			t.Errorf("%q: it is still there: %q", asked, got)
+		}
+	}
+}
+
+func TestOnceIsNotBootedWhereItCannotBeForgotten(t *testing.T) {
+	m := onceMenu(2)
+	m.Trial = nil
+	v := newMachine(t, m)
+	v.once("0")
+	v.readOnly = true
+	if diff := cmp.Diff([]string{"txupd-7", "txupd-7"}, v.boots(2)); diff != "" {
+		t.Error(diff)
+	}
+	v.remove(espUUID)
+	if got := v.boot(); got != "txupd-7" {
+		t.Errorf("without the file, %s was booted", got)
+	}
+}
+
+func TestOnceThatCannotBeLoadedBootsWhatWouldHaveBeen(t *testing.T) {
+	kernel := filepath.Join(rootUUID, "@rootfs/boot/vmlinuz-6.12.1")
+	defaultKernel := filepath.Join(rootUUID, "@/.snapshots/7/snapshot/boot/vmlinuz-6.12.1")
+	for what, c := range map[string]struct {
+		trial bool
+		harm  func(*machine)
+		want  string
+		left  string
+	}{
+		"the default":        {false, func(*machine) {}, "txupd-7 instead of 0", "none"},
+		"the fallback of it": {false, func(v *machine) { v.write(defaultKernel, []byte("damaged")) }, "txupd-5 instead of 7", "none"},
+		"the trial, counted": {true, func(*machine) {}, "txupd-7 instead of 0", "1"},
+		"the trial, used up": {true, func(v *machine) {
+			v.counter(func(e *grubcfg.Env) error { return e.Set(grubcfg.TriesVariable(7), "0") })
+		}, "txupd-5 instead of 0", "0"},
+		"the fallback of a trial": {true, func(v *machine) { v.write(defaultKernel, []byte("damaged")) }, "txupd-5 instead of 7", "1"},
+	} {
+		m := onceMenu(2)
+		if !c.trial {
+			m.Trial = nil
+		}
+		v := newMachine(t, m)
+		v.write(kernel, []byte("damaged"))
+		v.once("0")
+		c.harm(v)
+		if got, left := v.boot(), v.counter(nil); got != c.want || left != c.left {
+			t.Errorf("%s: %s was booted, with %s tries left", what, got, left)
 		}
 	}
 }

@@ -28,6 +28,10 @@ func EntryID(number uint64) ID { return ID("txupd-" + strconv.FormatUint(number,
 // another snapshot.
 func TriesVariable(number uint64) string { return "txupd_tries_" + strconv.FormatUint(number, 10) }
 
+// OnceVariable is the GRUB variable that holds the number of a snapshot to boot
+// one time. GRUB empties it before it does.
+const OnceVariable = "txupd_once"
+
 // Entry is one snapshot that can be booted.
 type Entry struct {
 	Number uint64
@@ -57,9 +61,9 @@ func (e Entry) ID() ID { return EntryID(e.Number) }
 type EnvFile struct {
 	// UUID of the file system. It must be one that GRUB can write: FAT or
 	// ext4, not btrfs.
-	UUID string
+	UUID string `json:"uuid"`
 	// Path inside that file system: letters, digits and "._-@+/".
-	Path string
+	Path string `json:"path"`
 }
 
 // Trial says that the default entry is on trial.
@@ -79,6 +83,9 @@ type Menu struct {
 	Fallback *uint64
 	// Trial is nil where the default is not on trial.
 	Trial *Trial
+	// Once is where GRUB looks for a snapshot to boot one time only, in
+	// OnceVariable. It is nil where no file can be written at boot.
+	Once *EnvFile
 	// Entries in the order of the menu.
 	Entries []Entry
 }
@@ -116,6 +123,11 @@ func (m Menu) Validate() error {
 			return fmt.Errorf("boot menu has snapshot %d as its default and its fallback", m.Default)
 		}
 	}
+	if m.Once != nil {
+		if err := m.Once.Validate(); err != nil {
+			return fmt.Errorf("boot once: %w", err)
+		}
+	}
 	if m.Trial == nil {
 		return nil
 	}
@@ -129,15 +141,22 @@ func (t Trial) validate() error {
 	if t.Tries < 1 || t.Tries > MaxTries {
 		return fmt.Errorf("%d tries for a trial boot: 1 to %d can be counted", t.Tries, MaxTries)
 	}
-	if !isUUID(t.Counter.UUID) {
-		return fmt.Errorf("file system of the boot counter: %q is no uuid", t.Counter.UUID)
-	}
-	p := t.Counter.Path
-	if err := checkPath(p); err != nil {
+	if err := t.Counter.Validate(); err != nil {
 		return fmt.Errorf("boot counter: %w", err)
 	}
-	if i := strings.IndexFunc(p, func(r rune) bool { return !isPlain(r) }); i >= 0 {
-		return fmt.Errorf("boot counter: path %q has other characters than letters, digits and \"._-@+/\"", p)
+	return nil
+}
+
+// Validate says why GRUB could not find the file.
+func (f EnvFile) Validate() error {
+	if !isUUID(f.UUID) {
+		return fmt.Errorf("its file system %q is no uuid", f.UUID)
+	}
+	if err := checkPath(f.Path); err != nil {
+		return err
+	}
+	if strings.ContainsFunc(f.Path, func(r rune) bool { return !isPlain(r) }) {
+		return fmt.Errorf("path %q has other characters than letters, digits and \"._-@+/\"", f.Path)
 	}
 	return nil
 }

@@ -46,6 +46,12 @@ func trialMenu(tries int) grubcfg.Menu {
 	}
 }
 
+func onceMenu(tries int) grubcfg.Menu {
+	m := trialMenu(tries)
+	m.Once = &grubcfg.EnvFile{UUID: espUUID, Path: "/EFI/txupd/grubenv"}
+	return m
+}
+
 func stagedMenu() grubcfg.Menu {
 	e := entry(9, "9: staged")
 	e.BootUUID = bootUUID
@@ -61,7 +67,7 @@ func TestMenuIsAsRecordedAndGRUBAcceptsIt(t *testing.T) {
 	good := trialMenu(1)
 	good.Trial = nil
 	for name, m := range map[string]grubcfg.Menu{
-		"trial.cfg": trialMenu(3), "trial-once.cfg": trialMenu(1), "good.cfg": good, "staged.cfg": stagedMenu(),
+		"trial.cfg": trialMenu(3), "trial-once.cfg": trialMenu(1), "good.cfg": good, "staged.cfg": stagedMenu(), "once.cfg": onceMenu(3),
 	} {
 		got, err := m.Render()
 		if err != nil {
@@ -110,6 +116,7 @@ func TestMenuRefuses(t *testing.T) {
 		{"is no uuid", change(func(m *grubcfg.Menu) { m.Trial.Counter.UUID = "" })},
 		{"a path is empty", change(func(m *grubcfg.Menu) { m.Trial.Counter.Path = "" })},
 		{"other characters", change(func(m *grubcfg.Menu) { m.Trial.Counter.Path = "/a$b" })},
+		{"boot once", change(func(m *grubcfg.Menu) { m.Once = &grubcfg.EnvFile{UUID: espUUID} })},
 	} {
 		text, err := c.menu.Render()
 		if err == nil || !strings.Contains(err.Error(), c.want) || text != nil {
@@ -197,7 +204,8 @@ func TestNoTitleOrCommandLineBreaksOut(t *testing.T) {
 				}
 			}
 			if arguments, ok := strings.CutPrefix(line, "if linux "); ok {
-				got := words(t, strings.TrimSuffix(arguments, "; then"))
+				kernel, rest, _ := strings.Cut(strings.TrimSuffix(arguments, "; then"), " ${txupd_note} ")
+				got := append(words(t, kernel), words(t, rest)...)
 				if !strings.HasPrefix(got[1], "root=UUID="+rootUUID) || !strings.HasPrefix(got[2], "rootflags=") {
 					t.Fatalf("the root is not pinned first: %q", got)
 				}
@@ -206,26 +214,38 @@ func TestNoTitleOrCommandLineBreaksOut(t *testing.T) {
 	})
 }
 
-func TestRandomMenusAreAcceptedByGRUB(t *testing.T) {
-	check := tool(t, "grub-script-check")
+// randomMenu is often, not always, one that can be rendered.
+func randomMenu(t *rapid.T) grubcfg.Menu {
 	path := rapid.StringMatching(`[a-zA-Z0-9._@+ ~'-]{1,12}(/[a-zA-Z0-9_]{1,8}){0,3}`)
-	rapid.Check(t, func(t *rapid.T) {
-		var m grubcfg.Menu
-		numbers := rapid.SliceOfNDistinct(rapid.Uint64(), 2, 6, rapid.ID).Draw(t, "numbers")
-		for _, n := range numbers {
-			e := entry(n, "snapshot "+rapid.String().Draw(t, "title"))
-			e.Kernel = path.Draw(t, "kernel")
-			e.Initrd = rapid.SliceOfN(path, 0, 3).Draw(t, "initrd")
-			e.CommandLine = rapid.StringMatching(`([a-z.]{1,6}(=[a-z0-9,:'\\]{1,8})? ){0,5}`).Draw(t, "command line")
-			if rapid.Bool().Draw(t, "staged") {
-				e.BootUUID = bootUUID
-			}
-			m.Entries = append(m.Entries, e)
+	var m grubcfg.Menu
+	numbers := rapid.SliceOfNDistinct(rapid.Uint64(), 2, 6, rapid.ID).Draw(t, "numbers")
+	for _, n := range numbers {
+		e := entry(n, "snapshot "+rapid.String().Draw(t, "title"))
+		e.Kernel = path.Draw(t, "kernel")
+		e.Initrd = rapid.SliceOfN(path, 0, 3).Draw(t, "initrd")
+		e.CommandLine = rapid.StringMatching(`([a-z.]{1,6}(=[a-z0-9,:'\\]{1,8})? ){0,5}`).Draw(t, "command line")
+		if rapid.Bool().Draw(t, "staged") {
+			e.BootUUID = bootUUID
 		}
-		m.Default, m.Fallback = numbers[0], &numbers[1]
+		m.Entries = append(m.Entries, e)
+	}
+	m.Default = numbers[0]
+	if rapid.Bool().Draw(t, "fallback") {
+		m.Fallback = &numbers[1]
 		if rapid.Bool().Draw(t, "trial") {
 			m.Trial = trialMenu(rapid.IntRange(1, grubcfg.MaxTries).Draw(t, "tries")).Trial
 		}
+	}
+	if rapid.Bool().Draw(t, "once") {
+		m.Once = onceMenu(1).Once
+	}
+	return m
+}
+
+func TestRandomMenusAreAcceptedByGRUB(t *testing.T) {
+	check := tool(t, "grub-script-check")
+	rapid.Check(t, func(t *rapid.T) {
+		m := randomMenu(t)
 		text, err := m.Render()
 		if err != nil {
 			if strings.Contains(err.Error(), "not clean") {
@@ -234,8 +254,8 @@ func TestRandomMenusAreAcceptedByGRUB(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkScript(t, check, text)
-		if got := bytes.Count(text, []byte("\nmenuentry ")); got != len(numbers) {
-			t.Fatalf("%d entries for %d snapshots", got, len(numbers))
+		if got := bytes.Count(text, []byte("\nmenuentry ")); got != len(m.Entries) {
+			t.Fatalf("%d entries for %d snapshots", got, len(m.Entries))
 		}
 		again, err := m.Render()
 		if err != nil || !bytes.Equal(text, again) {

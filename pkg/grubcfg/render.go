@@ -14,31 +14,44 @@ import (
 // always the same bytes.
 //
 // With a trial, GRUB first shows that it can write the counter; only then is
-// the trial the default. Its entry counts itself down before it loads a kernel,
-// and loads none if that fails: a trial can never be endless. A counter that
-// is missing or makes no sense stands for all tries. Entries chosen by hand
-// cost nothing.
+// the trial the default. It counts itself down before it loads a kernel, and
+// loads none if that fails: a trial can never be endless. A counter that is
+// missing or makes no sense stands for all tries. Entries chosen by hand cost
+// nothing.
 func (m Menu) Render() ([]byte, error) {
 	if err := m.Validate(); err != nil {
 		return nil, fmt.Errorf("cannot render %s: %w", MenuName, err)
 	}
 	var s script
-	s.line("# Written by txupd. It is replaced as a whole; changes are lost.")
 	s.line("set txupd_trial=over")
+	s.line("set txupd_note=")
+	if m.Once != nil {
+		s.once(m)
+	}
 	if m.Trial != nil {
 		s.trial(m.Default, *m.Trial)
 	}
 	s.choice(m)
 	for _, e := range m.Entries {
 		s.line("")
-		if e.Number == m.Default {
-			s.first(m, e)
-		} else {
-			s.entry(e)
-		}
+		s.open("function %s {", loadFunction(e.Number))
+		s.load(e)
+		s.close("}")
 	}
-	return s.Bytes(), nil
+	s.line("")
+	s.first(m)
+	for _, e := range m.Entries {
+		s.line("")
+		s.entry(m, e)
+	}
+	return m.Summary().seal(s.Bytes()), nil
 }
+
+// The functions of the script: one a snapshot that boots it or returns, and
+// one for the default with what it is followed by.
+const firstFunction = "txupd_first"
+
+func loadFunction(number uint64) string { return fmt.Sprintf("txupd_load_%d", number) }
 
 // script collects lines, indented by their nesting.
 type script struct {
@@ -69,18 +82,45 @@ func (s *script) middle(format string, args ...any) {
 	s.depth++
 }
 
-func (s *script) close(word string) {
-	s.depth--
-	s.line("%s", word)
+func (s *script) close(words ...string) {
+	for _, word := range words {
+		s.depth--
+		s.line("%s", word)
+	}
+}
+
+// environment opens the branch in which txupd_env is the file.
+func (s *script) environment(f EnvFile) {
+	s.open("if search --no-floppy --fs-uuid --set=txupd_device %s; then", quote(f.UUID))
+	s.line(`set txupd_env="(${txupd_device})/%s"`, strings.TrimPrefix(f.Path, "/"))
+	s.open(`if [ -s "${txupd_env}" ]; then`)
+}
+
+// once sets txupd_chosen to the snapshot to boot one time, once that is
+// forgotten for the boot after. What somebody asked of grub-reboot comes first.
+func (s *script) once(m Menu) {
+	s.line("set txupd_chosen=")
+	s.open(`if [ "${boot_once}" != true ]; then`)
+	s.line("unset %s", OnceVariable)
+	s.environment(*m.Once)
+	s.line(`load_env -f "${txupd_env}" %s`, OnceVariable)
+	s.line(`set txupd_asked="${%s}"`, OnceVariable)
+	s.open(`if [ -n "${txupd_asked}" ]; then`)
+	s.line("set %s=", OnceVariable)
+	s.open(`if save_env -f "${txupd_env}" %s; then`, OnceVariable)
+	for _, e := range m.Entries {
+		s.open(`if [ "${txupd_asked}" = %d ]; then`, e.Number)
+		s.line("set txupd_chosen=%d", e.Number)
+		s.close("fi")
+	}
+	s.close("fi", "fi", "fi", "fi", "fi")
 }
 
 // trial sets txupd_trial to "on" if tries are left and can be counted.
 func (s *script) trial(number uint64, t Trial) {
 	v := TriesVariable(number)
 	s.line("unset %s", v)
-	s.open("if search --no-floppy --fs-uuid --set=txupd_device %s; then", quote(t.Counter.UUID))
-	s.line(`set txupd_env="(${txupd_device})/%s"`, strings.TrimPrefix(t.Counter.Path, "/"))
-	s.open(`if [ -s "${txupd_env}" ]; then`)
+	s.environment(t.Counter)
 	s.line(`load_env -f "${txupd_env}" %s`, v)
 	s.open(`if [ "${%s}" = 0 ]; then`, v)
 	s.line("set txupd_next=none")
@@ -95,10 +135,7 @@ func (s *script) trial(number uint64, t Trial) {
 	s.open(`if [ "${txupd_next}" != none ]; then`)
 	s.open(`if save_env -f "${txupd_env}" %s; then`, v)
 	s.line("set txupd_trial=on")
-	s.close("fi")
-	s.close("fi")
-	s.close("fi")
-	s.close("fi")
+	s.close("fi", "fi", "fi", "fi")
 }
 
 // choice sets the default. One that a person asked for with grub-reboot, for one boot, stays.
@@ -113,46 +150,74 @@ func (s *script) choice(m Menu) {
 	} else {
 		s.line("set default=%s", quote(string(EntryID(m.Default))))
 	}
+	if m.Once != nil {
+		s.open(`if [ -n "${txupd_chosen}" ]; then`)
+		s.line(`set default="txupd-${txupd_chosen}"`)
+		s.close("fi")
+	}
 	s.close("fi")
 }
 
-func (s *script) head(e Entry) {
-	s.open("menuentry %s --class txupd --class gnu-linux --class os --id %s {", quote(cleanTitle(e.Title)), quote(string(e.ID())))
-}
-
-func (s *script) entry(e Entry) {
-	s.head(e)
-	s.load(e)
-	s.close("}")
-}
-
-// first is the default entry. What follows a load runs only if it failed, and
-// so the fallback is loaded from here: GRUB's own variable of that name is for
-// a boot command that fails, and after a kernel that cannot be read GRUB 2.06
-// stays in the menu for ever.
-func (s *script) first(m Menu, e Entry) {
-	s.head(e)
+// first is the default, counted where it is on trial, and then the fallback.
+// What follows a load runs only if it failed, and so the fallback is loaded
+// from here: GRUB's own variable of that name is for a boot command that fails,
+// and after a kernel that cannot be read GRUB 2.06 stays in the menu for ever.
+func (s *script) first(m Menu) {
+	s.open("function %s {", firstFunction)
 	if m.Trial != nil {
-		v := TriesVariable(e.Number)
+		v := TriesVariable(m.Default)
 		s.open(`if [ "${txupd_trial}" = on ]; then`)
 		s.line(`set %s="${txupd_next}"`, v)
 		s.open(`if save_env -f "${txupd_env}" %s; then`, v)
 		s.line("set txupd_trial=counted")
-		s.close("fi")
-		s.close("fi")
+		s.close("fi", "fi")
 		s.open(`if [ "${txupd_trial}" != on ]; then`)
-		s.load(e)
+		s.try(m.Default)
 		s.close("fi")
 	} else {
-		s.load(e)
+		s.try(m.Default)
 	}
-	for _, f := range m.Entries {
-		if m.Fallback != nil && f.Number == *m.Fallback {
-			s.line("echo %s", quote(fmt.Sprintf("txupd: cannot boot snapshot %d, falling back to %d", e.Number, f.Number)))
-			s.load(f)
+	if m.Fallback != nil {
+		s.line("echo %s", quote(fmt.Sprintf("txupd: cannot boot snapshot %d, falling back to %d", m.Default, *m.Fallback)))
+		s.line("%s", loadFunction(*m.Fallback))
+	}
+	s.close("}")
+}
+
+// try boots a snapshot, and lets the next kernel know where that fails.
+func (s *script) try(number uint64) {
+	s.line("%s", loadFunction(number))
+	s.line("set txupd_note=%s%d", FallbackParameter, number)
+}
+
+func (s *script) entry(m Menu, e Entry) {
+	s.open("menuentry %s --class txupd --class gnu-linux --class os --id %s {", quote(cleanTitle(e.Title)), quote(string(e.ID())))
+	if e.Number == m.Default {
+		s.line("%s", firstFunction)
+	} else {
+		s.line("%s", loadFunction(e.Number))
+		if m.Once != nil {
+			s.instead(m, e)
 		}
 	}
 	s.close("}")
+}
+
+// instead boots what would have been booted without the one time that cannot be.
+func (s *script) instead(m Menu, e Entry) {
+	s.open(`if [ "${txupd_chosen}" = %d ]; then`, e.Number)
+	s.line("set txupd_note=%s%d", FallbackParameter, e.Number)
+	s.line("echo %s", quote(fmt.Sprintf("txupd: cannot boot snapshot %d, going on without it", e.Number)))
+	if m.Trial == nil {
+		s.line("%s", firstFunction)
+	} else {
+		s.open(`if [ "${txupd_trial}" != over ]; then`)
+		s.line("%s", firstFunction)
+		s.middle("else")
+		s.line("%s", loadFunction(*m.Fallback))
+		s.close("fi")
+	}
+	s.close("fi")
 }
 
 // load boots kernel and initrd from one place, or goes on: GRUB does so after a
@@ -179,7 +244,8 @@ func (s *script) load(e Entry) {
 			words = append(words, quote(argument))
 		}
 	}
-	s.open("if linux %s %s; then", files[0], strings.Join(words, " "))
+	// Unquoted: where it is empty it shall not be a word.
+	s.open("if linux %s ${txupd_note} %s; then", files[0], strings.Join(words, " "))
 	if len(files) > 1 {
 		s.open("if initrd %s; then", strings.Join(files[1:], " "))
 		s.line("boot")
