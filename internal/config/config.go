@@ -1,0 +1,142 @@
+// Package config reads txupd's configuration: TOML files of the distribution
+// and of the administrator, later ones over earlier ones. What cannot be
+// understood is an error with file and line, never a default that nobody asked for.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Where the files are, below the root of the system that is served.
+const (
+	VendorFile = "/usr/lib/txupd/txupd.toml"
+	AdminFile  = "/etc/txupd/txupd.toml"
+	AdminDir   = "/etc/txupd/conf.d" // *.toml in it, in the order of their names
+)
+
+const (
+	// MaxTries is as far as the boot loader counts.
+	MaxTries = 20
+	// MaxHealthTime bounds health.total-timeout: the units that run the checks,
+	// and the deadline of a boot, wait longer.
+	MaxHealthTime = 15 * time.Minute
+)
+
+// Config is the configuration in force.
+type Config struct {
+	Boot   Boot
+	Health Health
+
+	origins map[string]string // by key: FILE:LINE of what was set
+}
+
+// Boot is the section [boot].
+type Boot struct {
+	Tries              int
+	AutomaticRollbacks int
+	PanicTimeout       time.Duration // whole seconds
+	GRUBDirectory      string        // "" to find it
+}
+
+// Health is the section [health].
+type Health struct {
+	Timeout      time.Duration // of one check
+	TotalTimeout time.Duration // of all of them
+	FailedUnits  bool
+	Network      bool
+	NetworkWait  time.Duration
+	IgnoreUnits  []string // globs
+}
+
+// settings lists every key there is. A new one is a field above and a line here.
+func (c *Config) settings() []setting {
+	return []setting{
+		integer("boot.tries", &c.Boot.Tries, 3, 1, MaxTries,
+			"how often a new snapshot is tried before the boot loader leaves it, where the loader can count"),
+		integer("boot.automatic-rollbacks", &c.Boot.AutomaticRollbacks, 2, 0, 100,
+			"how often in a row a snapshot that fails after the kernel started is left without asking, before the machine stays up"),
+		duration("boot.panic-timeout", &c.Boot.PanicTimeout, 10*time.Second, time.Second, 10*time.Minute,
+			"how long a snapshot on trial that panics stays so before the machine restarts"),
+		directory("boot.grub-directory", &c.Boot.GRUBDirectory, "",
+			"the directory of the grub.cfg that GRUB really reads; found out where empty"),
+		duration("health.timeout", &c.Health.Timeout, time.Minute, time.Second, MaxHealthTime,
+			"how long one health check may take"),
+		duration("health.total-timeout", &c.Health.TotalTimeout, 10*time.Minute, time.Second, MaxHealthTime,
+			"how long all health checks of a boot may take together"),
+		boolean("health.failed-units", &c.Health.FailedUnits, true,
+			"whether a unit that failed, and did not before the update, makes a boot bad"),
+		boolean("health.network", &c.Health.Network, true,
+			"whether having no default route, where there was one before the update, makes a boot bad"),
+		duration("health.network-wait", &c.Health.NetworkWait, 30*time.Second, time.Second, MaxHealthTime,
+			"how long a boot is given to get its default route"),
+		globs("health.ignore-units", &c.Health.IgnoreUnits, nil,
+			"units whose failure says nothing about a boot"),
+	}
+}
+
+// Default is the configuration where there is no file.
+func Default() *Config {
+	c := &Config{origins: map[string]string{}}
+	for _, s := range c.settings() {
+		s.reset()
+	}
+	return c
+}
+
+// Value is one key with what is in force.
+type Value struct {
+	Key string `json:"key"`
+	// Value is an int, a bool, a string (times too: "10s") or a []string.
+	Value any `json:"value"`
+	// Origin is FILE:LINE, or "default".
+	Origin string `json:"origin"`
+	Doc    string `json:"doc"`
+}
+
+// Text is the value as it would stand in a file.
+func (v Value) Text() string { return literal(v.Value) }
+
+// Values lists every key, section by section.
+func (c *Config) Values() []Value {
+	var values []Value
+	for _, s := range c.settings() {
+		origin, set := c.origins[s.key]
+		if !set {
+			origin = "default"
+		}
+		values = append(values, Value{Key: s.key, Value: s.get(), Origin: origin, Doc: s.doc})
+	}
+	return values
+}
+
+// Error is one thing that is wrong with a file.
+type Error struct {
+	File string
+	Line int // 0 where it is about the whole file
+	What string
+}
+
+func (e *Error) Error() string {
+	if e.Line == 0 {
+		return e.File + ": " + e.What
+	}
+	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.What)
+}
+
+// Load reads the configuration of the system at root. Files that are not there
+// are none; the error names everything that is wrong, each an *Error.
+func Load(root string) (*Config, error) {
+	files, problems := readAll(root)
+	c := Default()
+	for _, f := range files {
+		for _, problem := range c.apply(f) {
+			problems = append(problems, problem)
+		}
+	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+	return c, nil
+}
