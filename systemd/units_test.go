@@ -11,8 +11,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/config"
 )
 
 // setting reads the value of a key that stands once in an ini file.
@@ -65,22 +67,33 @@ func TestPolicyIsWellFormed(t *testing.T) {
 	}
 }
 
-// TestSystemdAcceptsTheUnits runs `systemd-analyze verify` on copies whose
-// programs exist here.
-func TestSystemdAcceptsTheUnits(t *testing.T) {
-	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("this test needs systemd-analyze, and CI=true lets nothing be skipped")
-		}
-		t.Skip("this test needs systemd-analyze")
+// needAnalyze skips where systemd's own checker is missing, which CI does not allow.
+func needAnalyze(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("systemd-analyze"); err == nil {
+		return
 	}
-	units, err := filepath.Glob("txupd*.*")
-	if err != nil || len(units) == 0 {
-		t.Fatalf("found the units %v, %v", units, err)
+	if os.Getenv("CI") == "true" {
+		t.Fatal("this test needs systemd-analyze, and CI=true lets nothing be skipped")
 	}
-	dir := t.TempDir()
-	for _, unit := range units {
-		text, err := os.ReadFile(unit)
+	t.Skip("this test needs systemd-analyze")
+}
+
+// units are the names of all of ours.
+func units(t *testing.T) []string {
+	t.Helper()
+	names, err := filepath.Glob("txupd*.*")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("found the units %v, %v", names, err)
+	}
+	return names
+}
+
+// copyUnits writes copies of units into dir whose programs exist here.
+func copyUnits(t *testing.T, dir string, names []string) {
+	t.Helper()
+	for _, name := range names {
+		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,13 +107,149 @@ func TestSystemdAcceptsTheUnits(t *testing.T) {
 			}
 			copied.WriteString(line)
 		}
-		path := filepath.Join(dir, unit)
-		if err := os.WriteFile(path, []byte(copied.String()), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(copied.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		out, err := exec.Command("systemd-analyze", "verify", "--man=no", path).CombinedOutput()
+	}
+}
+
+func TestSystemdAcceptsTheUnits(t *testing.T) {
+	needAnalyze(t)
+	dir := t.TempDir()
+	names := units(t)
+	copyUnits(t, dir, names)
+	for _, name := range names {
+		out, err := exec.Command("systemd-analyze", "verify", "--man=no", filepath.Join(dir, name)).CombinedOutput()
 		if err != nil || len(out) > 0 {
-			t.Errorf("systemd-analyze verify %s: %v\n%s", unit, err, out)
+			t.Errorf("systemd-analyze verify %s: %v\n%s", name, err, out)
 		}
+	}
+}
+
+func TestUnitsSayWhereTheyBelong(t *testing.T) {
+	for _, name := range units(t) {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first, _, _ := strings.Cut(string(text), "\n"); first != "# Installed as /usr/lib/systemd/system/"+name {
+			t.Errorf("%s begins with %q", name, first)
+		}
+	}
+}
+
+func TestBootUnitsRunTheDaemonsProgram(t *testing.T) {
+	for _, moment := range []string{"check", "verdict", "deadline", "emergency"} {
+		unit := "txupd-boot-" + moment + ".service"
+		if got, want := setting(t, unit, "ExecStart"), setting(t, "txupd.service", "ExecStart")+" assess --"+moment; got != want {
+			t.Errorf("%s runs %q, want %q", unit, got, want)
+		}
+	}
+}
+
+// span reads a time of a unit, in minutes.
+func span(t *testing.T, unit, key string) time.Duration {
+	t.Helper()
+	d, err := time.ParseDuration(strings.TrimSuffix(setting(t, unit, key), "in"))
+	if err != nil {
+		t.Fatalf("%s of %s: %v", key, unit, err)
+	}
+	return d
+}
+
+func TestNoUnitEndsTheChecksEarly(t *testing.T) {
+	if limit := span(t, "txupd-boot-check.service", "TimeoutStartSec"); limit < config.MaxHealthTime+time.Minute {
+		t.Errorf("the checks may take %v, the unit ends them after %v", config.MaxHealthTime, limit)
+	}
+	if deadline := span(t, "txupd-boot-deadline.timer", "OnBootSec"); deadline < config.MaxHealthTime+time.Minute {
+		t.Errorf("the checks may take %v, the boot is judged after %v", config.MaxHealthTime, deadline)
+	}
+	if limit := span(t, "txupd-boot-deadline.service", "TimeoutStartSec"); limit < config.MaxHealthTime+time.Minute {
+		t.Errorf("the checks may take %v, who waits for them is ended after %v", config.MaxHealthTime, limit)
+	}
+}
+
+// systemUnits is where systemd's own are.
+func systemUnits(t *testing.T) string {
+	t.Helper()
+	for _, dir := range []string{"/usr/lib/systemd/system", "/lib/systemd/system"} {
+		if _, err := os.Stat(filepath.Join(dir, "boot-complete.target")); err == nil {
+			return dir
+		}
+	}
+	t.Fatal("systemd is here, but not its boot-complete.target")
+	return ""
+}
+
+// enable makes the links that the [Install] sections ask for.
+func enable(t *testing.T, dir string, names []string) {
+	t.Helper()
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			key, targets, _ := strings.Cut(strings.TrimSpace(line), "=")
+			kind := map[string]string{"WantedBy": ".wants", "RequiredBy": ".requires"}[key]
+			if kind == "" {
+				continue
+			}
+			for _, target := range strings.Fields(targets) {
+				links := filepath.Join(dir, target+kind)
+				if err := errors.Join(os.MkdirAll(links, 0o755), os.Symlink(filepath.Join("..", name), filepath.Join(links, name))); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+// TestABootWithAllUnitsHasAnOrder lets systemd plan boots with our units
+// enabled among its own.
+func TestABootWithAllUnitsHasAnOrder(t *testing.T) {
+	needAnalyze(t)
+	dir := t.TempDir()
+	names := units(t)
+	copyUnits(t, dir, names)
+	enable(t, dir, names)
+	plan := func(target string) string {
+		t.Helper()
+		cmd := exec.Command("systemd-analyze", "verify", "--man=no", target)
+		cmd.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":"+systemUnits(t))
+		out, err := cmd.CombinedOutput()
+		var ended *exec.ExitError // it ends with 1 where a unit of somebody else has a flaw
+		if err != nil && !errors.As(err, &ended) {
+			t.Fatal(err)
+		}
+		var ours strings.Builder
+		for line := range strings.Lines(string(out)) {
+			if strings.Contains(line, "txupd") || strings.Contains(line, "cycl") {
+				ours.WriteString(line)
+			}
+		}
+		return ours.String()
+	}
+	targets := []string{"default.target", "graphical.target", "multi-user.target", "boot-complete.target", "timers.target", "emergency.target", "rescue.target"}
+	for _, target := range targets {
+		if said := plan(target); said != "" {
+			t.Errorf("a boot into %s:\n%s", target, said)
+		}
+	}
+	// The same must be found where there is one, or the above says nothing.
+	verdict := filepath.Join(dir, "txupd-boot-verdict.service")
+	text, err := os.ReadFile(verdict)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loose := strings.Replace(string(text), "After=default.target graphical.target multi-user.target\n", "", 1)
+	if loose == string(text) {
+		t.Fatal("the verdict does not say that it comes after the targets")
+	}
+	if err := os.WriteFile(verdict, []byte(loose), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if said := plan("multi-user.target"); !strings.Contains(said, "rdering cycle") {
+		t.Errorf("a verdict that multi-user.target waits for is a cycle, and systemd finds: %q", said)
 	}
 }
