@@ -22,7 +22,7 @@ type nested struct {
 }
 
 // reach finds the directory of a root: the mounted one or one under
-// .snapshots. sv is what it is now.
+// .snapshots, or the image of what was committed. sv is what it is now.
 func (s *Store) reach(id Identity) (dir string, sv Subvolume, err error) {
 	sv, err = s.driver.ByID(s.snapshots, id.ID)
 	if err != nil {
@@ -34,6 +34,8 @@ func (s *Store) reach(id Identity) (dir string, sv Subvolume, err error) {
 	dir = s.layout.RootDir
 	if n, ok := s.NumberOf(sv); ok {
 		dir = s.Path(n, RoleSnapshot)
+	} else if n, ok := numberIn(sv.Path, s.layout.Snapshots.Path, RoleAfter); ok {
+		dir = s.Path(n, RoleAfter)
 	}
 	at, err := s.driver.Info(dir)
 	if err != nil {

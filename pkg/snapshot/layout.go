@@ -93,7 +93,7 @@ func detect(d Driver, root string, nested []string) (Layout, error) {
 		return l, elsewhere(l, err)
 	}
 
-	l.BootedNumber, _ = numberIn(l.Booted.Path, l.Snapshots.Path)
+	l.BootedNumber, _ = numberIn(l.Booted.Path, l.Snapshots.Path, RoleSnapshot)
 	l.ReadOnlyRoots = l.Booted.ReadOnly
 	l.SnapshotsNested = l.Snapshots.Parent == l.Booted.ID
 	inside, err := d.Nested(root, l.Booted.ID)

@@ -60,7 +60,7 @@ func TestNumberIn(t *testing.T) {
 		{"@", "@snapshots", 0},
 		{"", "", 0},
 	} {
-		if got, ok := numberIn(test.path, test.snapshots); got != test.want || ok != (test.want != 0) {
+		if got, ok := numberIn(test.path, test.snapshots, RoleSnapshot); got != test.want || ok != (test.want != 0) {
 			t.Errorf("numberIn(%q, %q) is %d, %v, want %d", test.path, test.snapshots, got, ok, test.want)
 		}
 	}

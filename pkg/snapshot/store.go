@@ -154,7 +154,7 @@ func (s *Store) ByID(id SubvolumeID) (Subvolume, error) { return s.driver.ByID(s
 // NumberOf is the number under which sv is the root of a snapshot. A root that
 // lies elsewhere has none.
 func (s *Store) NumberOf(sv Subvolume) (Number, bool) {
-	return numberIn(sv.Path, s.layout.Snapshots.Path)
+	return numberIn(sv.Path, s.layout.Snapshots.Path, RoleSnapshot)
 }
 
 // Dir is the directory of snapshot n, existing or not.
@@ -177,14 +177,14 @@ func (s *Store) StateDir() (string, error) {
 	return s.state, nil
 }
 
-// numberIn is N of a path SNAPSHOTS/N/snapshot.
-func numberIn(path, snapshots string) (Number, bool) {
+// numberIn is N of a path SNAPSHOTS/N/ROLE.
+func numberIn(path, snapshots string, want Role) (Number, bool) {
 	rest, ok := below(path, snapshots)
 	if !ok {
 		return 0, false
 	}
 	dir, role, _ := strings.Cut(rest, "/")
-	if Role(role) != RoleSnapshot {
+	if Role(role) != want {
 		return 0, false
 	}
 	return parseNumber(dir)

@@ -102,11 +102,45 @@ type EtcDecision struct {
 
 // Boot is one boot of the snapshot.
 type Boot struct {
+	// BootID is the kernel's, "" for boots that never came to user space.
 	BootID  string    `json:"boot_id"`
 	First   time.Time `json:"first"`
 	Count   int       `json:"count"`
 	Verdict Verdict   `json:"verdict"`
-	Failed  []string  `json:"failed_checks"`
+	// Failed are the names of the checks that failed, units among them as unit names.
+	Failed []string `json:"failed_checks"`
+	Checks []Check  `json:"checks,omitempty"`
+	// Why says in words what a bad verdict is for.
+	Why string `json:"why,omitempty"`
+	// Left: the snapshot was left for another one without a person, by the loader or by us.
+	Left bool `json:"left,omitempty"`
+}
+
+// Check is the result of one health check.
+type Check struct {
+	Name     string  `json:"name"`
+	Kind     string  `json:"kind"` // required, wanted or builtin
+	OK       bool    `json:"ok"`
+	Duration float64 `json:"duration"` // seconds
+	Error    string  `json:"error,omitempty"`
+}
+
+// BootEntry is what the boot menu says of the snapshot.
+type BootEntry struct {
+	KernelVersion string `json:"kernel_version"`
+	// Kernel and Initrd are paths in the snapshot, or on the file system BootUUID where that is set.
+	Kernel      string   `json:"kernel"`
+	Initrd      []string `json:"initrd,omitempty"`
+	BootUUID    string   `json:"boot_uuid,omitempty"`
+	CommandLine string   `json:"command_line"`
+	// Assessed: the snapshot contains what gives its boot a verdict. Without it there is no trial.
+	Assessed bool `json:"assessed"`
+}
+
+// Health is how the running system stood when a snapshot was made, to compare with after its boot.
+type Health struct {
+	FailedUnits []string `json:"failed_units,omitempty"`
+	Network     bool     `json:"network"`
 }
 
 // Subvolume identifies a subvolume of the snapshot: both must match before anything is deleted.
@@ -154,6 +188,10 @@ type Record struct {
 	Captured     []string      `json:"captured,omitempty"`
 	Boots        []Boot        `json:"boots"`
 	Kernel       string        `json:"kernel"`
+	// BootEntry is nil where the boot loader follows the default subvolume.
+	BootEntry *BootEntry `json:"boot_entry,omitempty"`
+	// Before is how the system stood that it was made on.
+	Before *Health `json:"health_before,omitempty"`
 
 	// Subvolumes by role: snapshot, base, after, live and the nested ones ("snapshot/etc").
 	Subvolumes map[string]Subvolume `json:"subvolumes,omitempty"`
