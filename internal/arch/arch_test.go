@@ -47,7 +47,7 @@ var floors = [][]string{
 	{"internal/daemon"},
 	{"internal/busserver", "internal/present"}, // the server speaks in the types of update, never the other way round
 	{"internal/update"},
-	{"internal/engine", "internal/busclient", "internal/testbed"},
+	{"internal/engine", "internal/boot", "internal/busclient", "internal/testbed"},
 	{"internal/btrfs", "internal/sandbox", "internal/pkgmgr", "internal/etcmerge"},
 	{"internal/bus"},
 	{"pkg"},
