@@ -20,7 +20,11 @@ type daemon interface {
 	Log(context.Context, busclient.LogFilter) (bus.Log, error)
 	PackageList(ctx context.Context, from string) (bus.Packages, error)
 	Version(context.Context) (string, error)
-	Rollback(context.Context, int64) (uint64, error)
+	Rollback(context.Context, int64, busclient.RollbackOptions) (uint64, error)
+	BootOnce(context.Context, int64) error
+	Doctor(context.Context) (bus.Doctor, error)
+	Config(context.Context) (bus.Config, error)
+	Setup(context.Context) ([]string, error)
 	Delete(context.Context, uint64) error
 	WhileBusy(ctx context.Context, try func() error, busy func(error)) error
 	Close() error

@@ -101,12 +101,31 @@ func (f *fake) Version(context.Context) (string, error) {
 	return "", fmt.Errorf("%w: as told", busclient.ErrNoDaemon)
 }
 
-func (f *fake) Rollback(_ context.Context, n int64) (uint64, error) {
-	f.called("rollback %d", n)
-	if n < 0 {
-		n = 1
+func (f *fake) Rollback(_ context.Context, n int64, o busclient.RollbackOptions) (uint64, error) {
+	if o.AsCommitted {
+		f.called("rollback %d as committed", n)
+		return 9, f.refuse
 	}
+	f.called("rollback %d", n)
 	return uint64(n), f.refuse
+}
+
+func (f *fake) BootOnce(_ context.Context, n int64) error {
+	f.called("boot once %d", n)
+	return f.refuse
+}
+
+func (f *fake) Doctor(context.Context) (bus.Doctor, error) {
+	return bus.Doctor{Root: "/", Layout: "flat", Problems: []bus.Problem{}}, nil
+}
+
+func (f *fake) Config(context.Context) (bus.Config, error) {
+	return bus.Config{Values: []bus.Setting{{Key: "boot.tries", Value: 3.0, Origin: "default", Doc: "how often"}}}, nil
+}
+
+func (f *fake) Setup(context.Context) ([]string, error) {
+	f.called("setup")
+	return []string{"wrote the hook"}, f.refuse
 }
 
 func (f *fake) Delete(_ context.Context, n uint64) error {

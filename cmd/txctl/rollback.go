@@ -14,13 +14,21 @@ import (
 	"github.com/txupd/txupd/pkg/journal/record"
 )
 
+// rollbackOptions are what `rollback` may be told.
+type rollbackOptions struct {
+	dryRun, asCommitted bool
+	etc                 string
+}
+
 func (a *app) rollbackCommand() *cobra.Command {
-	var dryRun bool
+	var o rollbackOptions
 	c := &cobra.Command{
 		Use:   "rollback [NUMBER|booted|last-good]",
 		Short: "Make another snapshot what boots next",
 		Long: "rollback makes a snapshot what boots next; nothing is lost, and another rollback undoes it. Without\n" +
-			"an argument that is what runs now, where something else is pending, else the last good one before it.",
+			"an argument that is what runs now, where something else is pending, else the last good one before it.\n" +
+			"On writable roots a snapshot boots as it was last left; --as-committed makes a new one of what it was\n" +
+			"when it was committed.",
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := atMostOne(c, args); err != nil {
 				return err
@@ -32,59 +40,93 @@ func (a *app) rollbackCommand() *cobra.Command {
 					return err
 				}
 			}
-			a.unrecorded("rollback")
-			return a.rollback(name, dryRun)
+			switch o.etc {
+			case "restore":
+			case "keep":
+				return fmt.Errorf("--etc=keep: /etc is not merged yet, it always comes back as it was then: %w", fault.ErrNotSupported)
+			default:
+				return usagef("usage: txctl "+c.Use, "txctl rollback: --etc=%s: only \"restore\" is accepted", short(o.etc))
+			}
+			if !o.asCommitted {
+				a.unrecorded("rollback")
+			}
+			return a.rollback(name, o)
 		},
 	}
-	c.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be done, and do nothing")
+	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and do nothing")
+	c.Flags().BoolVar(&o.asCommitted, "as-committed", false, "make a new snapshot of what it was when it was committed")
+	c.Flags().StringVar(&o.etc, "etc", "restore", "`what` becomes of /etc: restore, as it was then")
 	a.waitFlag(c.Flags())
 	return c
 }
 
-func (a *app) rollback(name string, dryRun bool) error {
+func (a *app) rollback(name string, o rollbackOptions) error {
 	d, err := a.daemon()
 	if err != nil {
 		return err
 	}
-	r := present.Rollback{DryRun: dryRun}
-	if err := a.locked(d, func() error {
-		st, err := d.Status(a.urged)
-		if err != nil {
+	r, err := a.planRollback(d, name, o)
+	if err != nil {
+		return err
+	}
+	if o.dryRun || r.Default == r.Previous && !o.asCommitted {
+		return a.result(rollbackDocument(r), func(s present.Screen) string { return s.Rollback(r) })
+	}
+	// It takes nothing away, so that scripts are not asked; a person sees what it means first.
+	if isTerminal(a.stdin) && isTerminal(a.stderr) && !a.json {
+		plan := r
+		plan.Planned = true
+		if err := a.confirm("rollback", a.words().Rollback(plan)+"\nGo on?"); err != nil {
 			return err
 		}
-		if st.Default == nil || st.Booted == nil {
-			return fmt.Errorf("it is not known what runs and what boots next: %w", fault.ErrNotSupported)
-		}
-		r.Previous, r.Booted = st.Default.Number, st.Booted.Number
-		r.Default, err = a.rollTo(d, name, st, dryRun)
+	}
+	var now uint64
+	if err := a.locked(d, func() (err error) {
+		now, err = d.Rollback(a.urged, int64(r.Default), busclient.RollbackOptions{AsCommitted: o.asCommitted, Message: a.message})
 		return err
 	}); err != nil {
 		return err
 	}
-	r.Difference = present.Between(r.Previous, r.Default, func(n uint64) (present.Step, bool) {
-		rec, err := d.Show(a.urged, n)
-		return present.StepOfRecord(rec), err == nil
-	})
+	if now != r.Default {
+		r.Of, r.Default = r.Default, now
+	}
 	return a.result(rollbackDocument(r), func(s present.Screen) string { return s.Rollback(r) })
 }
 
-// rollTo rolls back to the snapshot that is named, "" for the daemon's choice,
-// and returns its number; in a dry run it only finds that.
-func (a *app) rollTo(d daemon, name string, st bus.Status, dryRun bool) (uint64, error) {
-	if name != "" {
-		n, err := resolve("NUMBER", name, st)
-		if err != nil {
-			return 0, err
-		}
-		if dryRun {
-			return n, a.exists(d, n)
-		}
-		return d.Rollback(a.urged, int64(n))
+// planRollback finds out what a rollback would mean: where to, and what goes and comes with it.
+func (a *app) planRollback(d daemon, name string, o rollbackOptions) (present.Rollback, error) {
+	r := present.Rollback{DryRun: o.dryRun, AsCommitted: o.asCommitted}
+	st, err := d.Status(a.urged)
+	if err != nil {
+		return r, err
 	}
-	if dryRun {
-		return a.choice(d, st)
+	if st.Default == nil || st.Booted == nil {
+		return r, fmt.Errorf("it is not known what runs and what boots next: %w", fault.ErrNotSupported)
 	}
-	return d.Rollback(a.urged, -1)
+	r.Previous, r.Booted = st.Default.Number, st.Booted.Number
+	if name == "" {
+		r.Default, err = a.choice(d, st)
+	} else if r.Default, err = resolve("NUMBER", name, st); err == nil {
+		err = a.exists(d, r.Default)
+	}
+	if err != nil {
+		return r, err
+	}
+	kernels := map[uint64]string{}
+	r.Difference = present.Between(r.Previous, r.Default, func(n uint64) (present.Step, bool) {
+		rec, err := d.Show(a.urged, n)
+		kernels[n] = rec.Kernel
+		return present.StepOfRecord(rec), err == nil
+	})
+	for _, n := range []uint64{r.Previous, r.Default} {
+		if _, ok := kernels[n]; !ok {
+			if rec, err := d.Show(a.urged, n); err == nil {
+				kernels[n] = rec.Kernel
+			}
+		}
+	}
+	r.KernelBefore, r.KernelAfter = kernels[r.Previous], kernels[r.Default]
+	return r, nil
 }
 
 // exists fails where there is no snapshot n.
@@ -141,6 +183,12 @@ type rolledBack struct {
 	LeftOut        []uint64               `json:"left_out"`
 	Complete       bool                   `json:"complete"` // both lists are
 	PackageChanges []record.PackageChange `json:"package_changes"`
+	// Files sums up the changes of all that is brought, and of all that is left out, the other way round.
+	Files        record.FileCounts `json:"files"`
+	KernelBefore string            `json:"kernel_before"`
+	Kernel       string            `json:"kernel"`
+	// AsCommitted is the snapshot that the new one was made of.
+	AsCommitted *uint64 `json:"as_committed"`
 }
 
 func rollbackDocument(r present.Rollback) rolledBack {
@@ -151,7 +199,15 @@ func rollbackDocument(r present.Rollback) rolledBack {
 		}
 		return all
 	}
+	var of *uint64
+	if r.AsCommitted {
+		of = &r.Of
+		if r.DryRun {
+			of = &r.Default
+		}
+	}
 	return rolledBack{
+		Files: r.Files(), KernelBefore: r.KernelBefore, Kernel: r.KernelAfter, AsCommitted: of,
 		Default: r.Default, Previous: r.Previous, Changed: r.Default != r.Previous && !r.DryRun, DryRun: r.DryRun,
 		RebootRequired: r.Default != r.Booted,
 		Brought:        numbers(r.Brought), LeftOut: numbers(r.LeftOut), Complete: r.Known, PackageChanges: r.Packages(),

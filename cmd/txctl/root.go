@@ -63,7 +63,7 @@ func (a *app) root() *cobra.Command {
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "show the package manager's own words")
 	root.AddCommand(a.statusCommand(), a.pkgCommand(), a.updateCommand(), a.runCommand(), a.shellCommand(),
 		a.beginCommand(), a.execCommand(), a.commitCommand(), a.discardCommand(),
-		a.listCommand(), a.showCommand(), a.logCommand(), a.rollbackCommand(), a.deleteCommand(), a.versionCommand())
+		a.listCommand(), a.showCommand(), a.logCommand(), a.rollbackCommand(), a.bootOnceCommand(), a.deleteCommand(), a.doctorCommand(), a.setupCommand(), a.configCommand(), a.versionCommand())
 	return root
 }
 

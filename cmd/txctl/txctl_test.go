@@ -52,6 +52,10 @@ func TestBadArgumentsAreNamedAndNothingIsAskedFor(t *testing.T) {
 		"log --package=":               "--package: it is empty",
 		"rollback nowhere":             `"nowhere"`,
 		"rollback 1 2":                 `"2": only one`,
+		"rollback 1 --etc=mine":        `--etc="mine"`,
+		"boot-once":                    `either NUMBER or --cancel`,
+		"boot-once 1 --cancel":         `either NUMBER or --cancel`,
+		"boot-once x":                  `"x"`,
 		"delete":                       "NUMBER is missing",
 		"delete 2 x":                   `"x"`,
 		"delete 2":                     "-y says yes",
@@ -310,7 +314,12 @@ func TestWhatTheDaemonIsAsked(t *testing.T) {
 		"discard":                   `discard`,
 		"exec 4 -- -x":              `exec ["-x"]`,
 		"log -n 3 --package htop":   `log 3 "htop"`,
-		"rollback":                  `rollback -1`,
+		"rollback":                  `rollback 1`,
+		"rollback 2 --as-committed": `rollback 2 as committed`,
+		"boot-once 1":               `boot once 1`,
+		"boot-once pending":         `boot once 3`,
+		"boot-once --cancel":        `boot once -1`,
+		"setup":                     `setup`,
 		"rollback booted":           `rollback 1`,
 		"rollback last-good":        `rollback 1`,
 		"rollback 2":                `rollback 2`,
@@ -342,7 +351,7 @@ func TestExpiresInSeconds(t *testing.T) {
 
 func TestEveryVerbPrintsOneDocument(t *testing.T) {
 	for _, line := range []string{
-		"", "status", "list", "show 2", "show booted", "log", "pkg list", "version", "begin", "rollback 2", "delete 2 -y", "delete 2 --dry-run",
+		"", "status", "list", "show 2", "show booted", "log", "pkg list", "version", "begin", "rollback 2", "boot-once 1", "doctor", "setup", "config", "delete 2 -y", "delete 2 --dry-run",
 		"pkg add x", "pkg add x --dry-run", "update", "run -- x", "shell", "exec -- x", "commit", "discard", "bogus", "list --bogus",
 	} {
 		f := newFake(t)

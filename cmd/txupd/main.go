@@ -11,6 +11,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/txupd/txupd/internal/boot"
 	"github.com/txupd/txupd/internal/busserver"
 	"github.com/txupd/txupd/internal/daemon"
 	"github.com/txupd/txupd/internal/fault"
@@ -25,6 +26,13 @@ func main() {
 	if sandbox.IsInit() {
 		os.Exit(sandbox.Init())
 	}
+	// And as the one that thaws a file system if the daemon dies while it is frozen.
+	if boot.IsThaw() {
+		os.Exit(boot.Thaw())
+	}
+	if len(os.Args) > 1 && os.Args[1] == "assess" {
+		os.Exit(assess(os.Args[2:], os.Stdout, os.Stderr))
+	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -33,6 +41,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	root := flags.String("root", "/", "`directory` at which the system to serve is mounted")
 	idle := flags.Duration("idle", time.Minute, "leave after so long without a call; 0 stays")
+	line := flags.String("command-line", "", "the kernel command `line` that a system elsewhere than at / was booted with, for its boot entries")
 	manager := flags.String("package-manager", "", "`name` of the package manager; found out if not given")
 	debug := flags.Bool("debug", false, "say more")
 	show := flags.Bool("version", false, "print the version and leave")
@@ -50,12 +59,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "txupd", version)
 		return 0
 	}
-	level := slog.LevelInfo
-	if *debug {
-		level = slog.LevelDebug
-	}
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
-	err := daemon.Run(context.Background(), daemon.Config{Root: *root, Idle: *idle, Manager: *manager, Version: version, Log: log})
+	log := logger(stderr, *debug)
+	err := daemon.Run(context.Background(), daemon.Config{Root: *root, Idle: *idle, Manager: *manager, CommandLine: *line, Version: version, Log: log})
 	if errors.Is(err, busserver.ErrTaken) {
 		fmt.Fprintln(stderr, "txupd:", err)
 		return fault.Exit(fault.ErrBusy)
@@ -65,4 +70,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return fault.Exit(err)
 	}
 	return 0
+}
+
+func logger(w io.Writer, debug bool) *slog.Logger {
+	level := slog.LevelInfo
+	if debug {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }

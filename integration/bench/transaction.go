@@ -78,7 +78,7 @@ func (s *stage) tidy() error {
 	if err != nil || st.Pending == nil {
 		return err
 	}
-	if _, err := s.client.Rollback(s.ctx, int64(st.Booted.Number)); err != nil {
+	if _, err := s.client.Rollback(s.ctx, int64(st.Booted.Number), busclient.RollbackOptions{}); err != nil {
 		return err
 	}
 	return s.client.Delete(s.ctx, st.Pending.Number)

@@ -82,11 +82,38 @@ const ManagerXML = standardXML + `
    <arg name="options" type="a{sv}" direction="in"/>
    <arg name="transaction" type="o" direction="out"/>
   </method>
-  <!-- Rollback makes a snapshot the one that boots next. number: -1 chooses (the booted one where another is pending, else the last good one before it). -->
+  <!-- Rollback makes a snapshot the one that boots next. number: -1 chooses (the booted one where another is pending, else the last good one before it).
+       Options: as_committed (a new snapshot is made of what it was when it was committed, and that boots next), message. -->
   <method name="Rollback">
    <arg name="number" type="x" direction="in"/>
    <arg name="options" type="a{sv}" direction="in"/>
    <arg name="now_default" type="t" direction="out"/>
+  </method>
+  <!-- BootOnce boots a snapshot at the next boot, and only then. number: -1 takes that back. -->
+  <method name="BootOnce">
+   <arg name="number" type="x" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+  </method>
+  <!-- Setup makes the boot loader read our menu, and tells what it did for that. It may be called again. -->
+  <method name="Setup">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="done" type="as" direction="out"/>
+  </method>
+  <!-- Doctor answers a JSON document: how this machine boots, what follows from it, and what to do. -->
+  <method name="Doctor">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="json" type="s" direction="out"/>
+  </method>
+  <!-- Config answers a JSON document: every setting that is in force, and where it comes from. -->
+  <method name="Config">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="json" type="s" direction="out"/>
+  </method>
+  <!-- Assess brings the assessment of this boot one step on: check, verdict, deadline or emergency. It may reboot the machine. It answers a JSON document. -->
+  <method name="Assess">
+   <arg name="moment" type="s" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="json" type="s" direction="out"/>
   </method>
   <!-- Delete removes a snapshot; its record stays. -->
   <method name="Delete">

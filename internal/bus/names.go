@@ -39,6 +39,7 @@ const (
 	OptExpires       = "expires"        // t: seconds after which an open transaction is discarded; 0 means never
 	OptLimit         = "limit"          // t: at most so many
 	OptPackage       = "package"        // s: only what touched this package
+	OptAsCommitted   = "as_committed"   // b: what it was when it was committed, not as it was last left
 	OptCommand       = "command"        // u: only the output of this command of the transaction, up to its end
 )
 

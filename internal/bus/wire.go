@@ -66,6 +66,60 @@ type Status struct {
 	Capabilities   map[string]any `json:"capabilities"`
 }
 
+// Doctor is the document of `doctor`: how the machine boots.
+type Doctor struct {
+	Root   string `json:"root"`
+	Layout string `json:"layout"`
+	// CommitPoint is what decides what boots: default-subvolume, boot-menu, or unsupported.
+	CommitPoint string `json:"commit_point"`
+	Why         string `json:"why"`
+	BootLoader  string `json:"boot_loader"`
+	// RootFlags is the word of the kernel command line that names the root, Fstab the options in fstab that do.
+	RootFlags      string `json:"root_flags"`
+	Fstab          string `json:"fstab"`
+	GrubDir        string `json:"grub_dir"`
+	GrubFilesystem string `json:"grub_filesystem"`
+	Hooked         bool   `json:"hooked"`
+	// Counter is where trial boots are counted, "" where they are not.
+	Counter  string     `json:"counter"`
+	Boot     *Partition `json:"boot"` // where kernels lie on a partition of their own
+	ESP      *Partition `json:"esp"`
+	Problems []Problem  `json:"problems"`
+}
+
+// Partition is one that the loader reads.
+type Partition struct {
+	Mount  string `json:"mount"`
+	Device string `json:"device"`
+	UUID   string `json:"uuid"`
+	Type   string `json:"type"`
+	Free   uint64 `json:"free"` // bytes
+	Size   uint64 `json:"size"`
+}
+
+// Problem is something that keeps txupd from working, or from working well, and what to do.
+type Problem struct {
+	What   string `json:"what"`
+	Remedy string `json:"remedy"`
+	Blocks bool   `json:"blocks"` // no transaction begins until it is gone
+}
+
+// Config is the document of `config`.
+type Config struct {
+	Values []Setting `json:"values"`
+	// Error says why the files cannot be read; the values are the defaults then, and nothing is changed with them.
+	Error string `json:"error"`
+}
+
+// Setting is one key of the configuration.
+type Setting struct {
+	Key   string `json:"key"`
+	Value any    `json:"value"` // a number, a bool, a string (times too: "10s") or a list of strings
+	// Origin is FILE:LINE, or "default".
+	Origin string `json:"origin"`
+	Doc    string `json:"doc"`
+}
+
 // List is the document of `list`.
 type List struct {
 	Snapshots []Snapshot `json:"snapshots"`
@@ -88,6 +142,20 @@ type Packages struct {
 	Manager  string    `json:"manager"`
 	Snapshot uint64    `json:"snapshot"`
 	Packages []Package `json:"packages"`
+}
+
+// Assessment is what a boot showed so far.
+type Assessment struct {
+	Number uint64 `json:"number"`
+	// Verdict is the snapshot's, Boot that of this boot, "" before it has one.
+	Verdict record.Verdict `json:"verdict"`
+	Boot    record.Verdict `json:"boot"`
+	Failed  []string       `json:"failed_checks"`
+	Warned  []string       `json:"warned_checks"`
+	Why     string         `json:"why"`
+	Note    string         `json:"note"`
+	// LeftFor is the snapshot that the machine is being rebooted into, because this one is bad.
+	LeftFor *uint64 `json:"left_for"`
 }
 
 // Outcome is the document that verbs which change something print: how the

@@ -192,6 +192,16 @@ func (c *Client) Status(ctx context.Context) (doc bus.Status, err error) {
 	return doc, c.text(ctx, "Status", &doc)
 }
 
+// Config answers every setting that is in force.
+func (c *Client) Config(ctx context.Context) (doc bus.Config, err error) {
+	return doc, c.text(ctx, "Config", &doc)
+}
+
+// Doctor answers how the machine boots.
+func (c *Client) Doctor(ctx context.Context) (doc bus.Doctor, err error) {
+	return doc, c.text(ctx, "Doctor", &doc)
+}
+
 // List describes every snapshot.
 func (c *Client) List(ctx context.Context) (doc bus.List, err error) {
 	return doc, c.text(ctx, "List", &doc)
@@ -257,9 +267,44 @@ func (c *Client) Version(ctx context.Context) (version string, err error) {
 	return version, v.Store(&version)
 }
 
-// Rollback makes a snapshot the default; a negative number lets the daemon choose.
-func (c *Client) Rollback(ctx context.Context, n int64) (now uint64, err error) {
-	return now, c.manager(ctx, "Rollback", []any{n, options{}}, &now)
+// RollbackOptions change a rollback.
+type RollbackOptions struct {
+	// AsCommitted makes a new snapshot of what it was when it was committed.
+	AsCommitted bool
+	Message     *string
+}
+
+// Rollback makes a snapshot what boots next; a negative number lets the daemon choose.
+func (c *Client) Rollback(ctx context.Context, n int64, o RollbackOptions) (now uint64, err error) {
+	given := options{}
+	if o.AsCommitted {
+		given[bus.OptAsCommitted] = dbus.MakeVariant(true)
+	}
+	if o.Message != nil {
+		given[bus.OptMessage] = dbus.MakeVariant(*o.Message)
+	}
+	return now, c.manager(ctx, "Rollback", []any{n, given}, &now)
+}
+
+// BootOnce boots a snapshot one time; a negative number takes that back.
+func (c *Client) BootOnce(ctx context.Context, n int64) error {
+	return c.manager(ctx, "BootOnce", []any{n, options{}})
+}
+
+// Setup makes the boot loader read our menu, and returns what was done for it.
+func (c *Client) Setup(ctx context.Context) (done []string, err error) {
+	return done, c.manager(ctx, "Setup", []any{options{}}, &done)
+}
+
+// Assess brings the assessment of this boot one step on.
+func (c *Client) Assess(ctx context.Context, moment string) (bus.Assessment, error) {
+	var raw string
+	var doc bus.Assessment
+	err := c.manager(ctx, "Assess", []any{moment, options{}}, &raw)
+	if err == nil {
+		err = json.Unmarshal([]byte(raw), &doc)
+	}
+	return doc, err
 }
 
 // Delete removes a snapshot.

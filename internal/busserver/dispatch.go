@@ -297,6 +297,7 @@ var optionTypes = map[string]string{
 	bus.OptMessage: "s", bus.OptTags: "as", bus.OptFrom: "s", bus.OptDetach: "b", bus.OptKeepUnchanged: "b",
 	bus.OptStdin: "b", bus.OptTerminal: "b", bus.OptRows: "q", bus.OptColumns: "q", bus.OptTerm: "s",
 	bus.OptDryRun: "b", bus.OptExpires: "t", bus.OptLimit: "t", bus.OptPackage: "s", bus.OptCommand: "u",
+	bus.OptAsCommitted: "b",
 }
 
 func (o options) check(method string, accepted []string) error {

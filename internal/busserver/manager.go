@@ -41,7 +41,12 @@ func (s *Server) managerMethods() map[string]method {
 		"PackageAdd":    {private: true, options: pkg, run: s.packages(update.KindPkgAdd)},
 		"PackageRemove": {private: true, options: pkg, run: s.packages(update.KindPkgRemove)},
 		"Update":        {private: true, options: pkg, run: s.packages(update.KindUpdate)},
-		"Rollback":      {private: true, run: s.rollback},
+		"Rollback":      {private: true, options: []string{bus.OptAsCommitted, bus.OptMessage}, run: s.rollback},
+		"BootOnce":      {private: true, run: s.bootOnce},
+		"Setup":         {private: true, run: s.setup},
+		"Assess":        {private: true, run: s.assess},
+		"Config":        {run: func(*call) ([]any, error) { return jsonText(s.updater.Settings(), nil) }},
+		"Doctor":        {run: func(*call) ([]any, error) { return jsonText(s.updater.Doctor()) }},
 		"Delete":        {private: true, run: s.delete},
 		"Status":        {run: func(*call) ([]any, error) { return jsonText(s.updater.Status()) }},
 		"List":          {run: func(*call) ([]any, error) { return jsonText(s.updater.List()) }},
@@ -204,11 +209,52 @@ func (s *Server) rollback(c *call) ([]any, error) {
 	case n < -1:
 		return nil, fmt.Errorf("%w: snapshot %d: numbers are not negative; -1 alone chooses", fault.ErrInvalidArgument, n)
 	}
-	n, err := s.updater.Rollback(c.ctx, to, actor)
-	if err != nil {
+	var n snapshot.Number
+	if option[bool](c.options, bus.OptAsCommitted) {
+		q, err := s.request(c, update.KindRollback)
+		if err != nil {
+			return nil, err
+		}
+		q.From = to
+		n, err = s.updater.RollbackAsCommitted(c.ctx, q)
+		if err != nil {
+			return nil, err
+		}
+	} else if n, err = s.updater.Rollback(c.ctx, to, actor); err != nil {
 		return nil, err
 	}
 	return []any{uint64(n)}, nil
+}
+
+func (s *Server) bootOnce(c *call) ([]any, error) {
+	actor, err := s.actor(c)
+	if err != nil {
+		return nil, err
+	}
+	to := ""
+	switch n := c.args[0].(int64); {
+	case n >= 0:
+		to = strconv.FormatInt(n, 10)
+	case n < -1:
+		return nil, fmt.Errorf("%w: snapshot %d: numbers are not negative; -1 alone takes it back", fault.ErrInvalidArgument, n)
+	}
+	return nil, s.updater.BootOnce(c.ctx, to, actor)
+}
+
+func (s *Server) setup(c *call) ([]any, error) {
+	actor, err := s.actor(c)
+	if err != nil {
+		return nil, err
+	}
+	done, err := s.updater.Setup(c.ctx, actor)
+	if err != nil {
+		return nil, err
+	}
+	return []any{done}, nil
+}
+
+func (s *Server) assess(c *call) ([]any, error) {
+	return jsonText(s.updater.Assess(c.ctx, c.args[0].(string)))
 }
 
 func (s *Server) delete(c *call) ([]any, error) {

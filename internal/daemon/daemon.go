@@ -17,8 +17,10 @@ import (
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/godbus/dbus/v5"
 
+	"github.com/txupd/txupd/internal/boot"
 	"github.com/txupd/txupd/internal/btrfs"
 	"github.com/txupd/txupd/internal/busserver"
+	"github.com/txupd/txupd/internal/config"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/pkgmgr"
 	"github.com/txupd/txupd/internal/update"
@@ -31,8 +33,10 @@ type Config struct {
 	Root    string        // where the system that is served is mounted
 	Idle    time.Duration // leave after so long without a call; 0 never
 	Manager string        // name of the package manager, "" to find out
-	Version string
-	Log     *slog.Logger
+	// CommandLine is the kernel's that Root was booted with, "" for the running one where Root is "/".
+	CommandLine string
+	Version     string
+	Log         *slog.Logger
 }
 
 // Run serves until ctx ends, a signal comes, or the daemon is idle. A system
@@ -72,7 +76,7 @@ func (c Config) refuse(ctx context.Context, why error) error {
 
 // serve serves the system in the store.
 func (c Config) serve(ctx context.Context, root string, store *snapshot.Store) error {
-	log, damage, err := openJournal(store)
+	log, damage, err := openJournal(store, 0)
 	if err != nil {
 		return err
 	}
@@ -82,22 +86,45 @@ func (c Config) serve(ctx context.Context, root string, store *snapshot.Store) e
 		return err
 	}
 	defer server.Close()
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	u, err := c.updater(root, store, log)
 	if err != nil {
-		return fmt.Errorf("cannot tell one boot from another: %w", err)
+		return err
 	}
-	u := update.New(update.Deps{
-		Root: root, Driver: btrfs.Driver{}, Search: &btrfs.Searcher{}, Store: store, Journal: log,
-		Packages: func() (pkgmgr.Manager, error) { return pkgmgr.Detect(root, c.Manager) },
-		BootID:   strings.TrimSpace(string(boot)), CommandLine: commandLine(root), Damage: damage,
-		Now: time.Now, Log: c.Log, Notify: server.Notify,
-	})
+	u.Damage, u.Notify = damage, server.Notify
 	defer u.Close()
 	if err := u.Resume(ctx); err != nil {
 		return err
 	}
 	defer c.tell(sd.SdNotifyStopping)
 	return server.Serve(u, c.Idle, c.ready)
+}
+
+// updater makes what does the work, for a system and its journal.
+func (c Config) updater(root string, store *snapshot.Store, log *journal.Journal) (*update.Updater, error) {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return nil, fmt.Errorf("cannot tell one boot from another: %w", err)
+	}
+	// With defaults there is still everything to be seen; nothing is changed with them.
+	settings, misconfigured := config.Load(root)
+	if misconfigured != nil {
+		c.Log.Error("the configuration cannot be read", "error", misconfigured)
+		settings = config.Default()
+	}
+	line := c.CommandLine
+	if line == "" {
+		line = runningCommandLine(root)
+	}
+	return update.New(update.Deps{
+		Root: root, Driver: btrfs.Driver{}, Search: &btrfs.Searcher{}, Store: store, Journal: log,
+		Boot: boot.New(boot.Host{
+			Root: root, CommandLine: line, GrubDir: settings.Boot.GRUBDirectory, Log: c.Log,
+		}),
+		Config: settings, Misconfigured: misconfigured, Machine: c.machine(root, settings),
+		Packages: func() (pkgmgr.Manager, error) { return pkgmgr.Detect(root, c.Manager) },
+		BootID:   strings.TrimSpace(string(id)), CommandLine: line,
+		Now: time.Now, Log: c.Log,
+	}), nil
 }
 
 func (c Config) ready() { c.tell(sd.SdNotifyReady) }
@@ -112,8 +139,8 @@ func (c Config) tell(state string) {
 // connect makes a private connection to the system bus.
 func connect(o ...dbus.ConnOption) (*dbus.Conn, error) { return dbus.ConnectSystemBus(o...) }
 
-// commandLine is the kernel's, where root is what it booted.
-func commandLine(root string) string {
+// runningCommandLine is the kernel's, where root is what it booted.
+func runningCommandLine(root string) string {
 	if root != "/" {
 		return ""
 	}
@@ -121,18 +148,18 @@ func commandLine(root string) string {
 	if err != nil {
 		return ""
 	}
-	return string(line)
+	return strings.TrimSpace(string(line))
 }
 
-// openJournal opens the journal. A damaged one is set aside, a fresh one opened
-// in its place, and the damage told.
-func openJournal(store *snapshot.Store) (j *journal.Journal, damage string, err error) {
+// openJournal opens the journal, waiting for whoever has it for at most so long.
+// A damaged one is set aside, a fresh one opened in its place, and the damage told.
+func openJournal(store *snapshot.Store, wait time.Duration) (j *journal.Journal, damage string, err error) {
 	dir, err := store.StateDir()
 	if err != nil {
 		return nil, "", err
 	}
 	path := filepath.Join(dir, "journal.db")
-	j, err = journal.Open(path, journal.Options{})
+	j, err = journal.Open(path, journal.Options{Timeout: wait})
 	var damaged *journal.DamagedError
 	if !errors.As(err, &damaged) {
 		return j, "", err
@@ -141,6 +168,6 @@ func openJournal(store *snapshot.Store) (j *journal.Journal, damage string, err 
 	if err != nil {
 		return nil, "", err
 	}
-	j, err = journal.Open(path, journal.Options{})
+	j, err = journal.Open(path, journal.Options{Timeout: wait})
 	return j, fmt.Sprintf("the journal was damaged (%s) and is kept as %s", damaged.Reason, aside), err
 }

@@ -148,6 +148,23 @@ func Between(from, to uint64, step func(uint64) (Step, bool)) Difference {
 	return d
 }
 
+// Files sums up the changes of files: those of what is left out count the other
+// way round. A file that several transactions changed counts for each.
+func (d Difference) Files() record.FileCounts {
+	var sum record.FileCounts
+	for _, s := range d.Brought {
+		sum.Added += s.Files.Added
+		sum.Removed += s.Files.Removed
+		sum.Modified += s.Files.Modified
+	}
+	for _, s := range d.LeftOut {
+		sum.Added += s.Files.Removed
+		sum.Removed += s.Files.Added
+		sum.Modified += s.Files.Modified
+	}
+	return sum
+}
+
 // Packages are the net changes of packages from the first to the second
 // snapshot: a version that came and went again is none.
 func (d Difference) Packages() []record.PackageChange {

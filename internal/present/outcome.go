@@ -101,27 +101,51 @@ type Rollback struct {
 	Previous uint64 // booted next before
 	Booted   uint64
 	Difference
-	DryRun bool
+	KernelBefore, KernelAfter string
+	// AsCommitted: the new default is a snapshot of what another one, Of, was when it was committed.
+	AsCommitted bool
+	Of          uint64
+	// Planned: it is about to be done, if a person agrees; DryRun: only shown.
+	Planned, DryRun bool
 }
 
 // Rollback draws it.
 func (s Screen) Rollback(r Rollback) string {
 	var b strings.Builder
-	if r.Default == r.Previous {
+	if r.Default == r.Previous && !r.AsCommitted {
 		fmt.Fprintf(&b, "Snapshot %d is what boots next already; nothing was changed.\n", r.Default)
 		return b.String()
 	}
+	name := bold(fmt.Sprintf("Snapshot %d", r.Default))
 	verb := "boots next now"
-	if r.DryRun {
+	switch {
+	case r.Planned:
+		verb = "will boot next"
+	case r.DryRun:
 		verb = "would boot next"
 	}
-	fmt.Fprintf(&b, "%s %s, instead of %d.\n", bold(fmt.Sprintf("Snapshot %d", r.Default)), verb, r.Previous)
+	switch {
+	case r.AsCommitted && (r.Planned || r.DryRun):
+		name = fmt.Sprintf("A new snapshot, of %d as it was committed,", r.Default)
+	case r.AsCommitted:
+		name += fmt.Sprintf(", which is %d as it was committed,", r.Of)
+	}
+	fmt.Fprintf(&b, "%s %s, instead of %d.\n", name, verb, r.Previous)
 	s.sides(&b, r.Difference, "brings", "drops")
 	if !r.Known {
 		b.WriteString("What lies between the two is not known in full.\n")
 	}
 	if changes := r.Packages(); len(changes) > 0 {
 		b.WriteString("\n" + bold("Packages") + "\n" + s.packageRows(changes, 2))
+	}
+	if f := r.Files(); f != (record.FileCounts{}) {
+		fmt.Fprintf(&b, "\n%s  %d added, %d modified, %d removed\n", bold("Files "), f.Added, f.Modified, f.Removed)
+	}
+	if r.KernelBefore != r.KernelAfter && r.KernelBefore != "" && r.KernelAfter != "" {
+		fmt.Fprintf(&b, "%s  %s → %s\n", bold("Kernel"), plain(r.KernelBefore), plain(r.KernelAfter))
+	}
+	if r.Planned {
+		return b.String()
 	}
 	if r.DryRun {
 		b.WriteString("\nNothing was changed: this was a dry run.\n")

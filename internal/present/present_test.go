@@ -156,6 +156,16 @@ func steps(n uint64) (Step, bool) {
 	return Step{}, false
 }
 
+func doctor() bus.Doctor {
+	return bus.Doctor{
+		Root: "/", Layout: "debian", CommitPoint: "boot-menu", Why: "GRUB resolves paths from the top level, so the default entry of its menu decides",
+		BootLoader: "grub", GrubDir: "/boot/grub", GrubFilesystem: "btrfs", Hooked: true, Counter: "/boot/efi/EFI/txupd/grubenv",
+		Boot:     &bus.Partition{Mount: "/boot", Device: "/dev/vdc", Type: "ext4", Free: 380 << 20, Size: 512 << 20},
+		ESP:      &bus.Partition{Mount: "/boot/efi", Device: "/dev/vda", Type: "vfat", Free: 60 << 20, Size: 64 << 20},
+		Problems: []bus.Problem{},
+	}
+}
+
 func screens(s Screen) map[string]string {
 	all := map[string]string{}
 	snapshots := []bus.Snapshot{adopted, *with(nginx, bus.RoleBooted, bus.RoleLastGood), upgraded, htop}
@@ -190,6 +200,36 @@ func screens(s Screen) map[string]string {
 	all["rollback-dry-run"] = s.Rollback(back)
 	all["rollback-to-booted"] = s.Rollback(Rollback{Default: 4, Previous: 6, Booted: 4, Difference: Between(6, 4, steps)})
 	all["rollback-nothing"] = s.Rollback(Rollback{Default: 4, Previous: 4, Booted: 4})
+	planned := Rollback{Default: 4, Previous: 6, Booted: 6, Difference: Between(6, 4, steps), Planned: true,
+		KernelBefore: "6.12.57+deb13-amd64", KernelAfter: "6.12.48+deb13-amd64"}
+	all["rollback-planned"] = s.Rollback(planned)
+	planned.AsCommitted = true
+	all["rollback-as-committed-planned"] = s.Rollback(planned)
+	planned.Planned, planned.Of, planned.Default = false, 4, 7
+	all["rollback-as-committed"] = s.Rollback(planned)
+	all["boot-once"] = s.BootOnce(ref(4), 6) + s.BootOnce(nil, 6)
+	all["setup"] = s.SetUp([]string{
+		"wrote /etc/grub.d/09_txupd, which makes GRUB load the menu of snapshots",
+		"ran update-grub",
+	}) + s.SetUp(nil)
+	all["doctor"] = s.Doctor(doctor())
+	sick := doctor()
+	sick.Hooked, sick.Counter, sick.CommitPoint = false, "", "boot-menu"
+	sick.RootFlags, sick.Fstab = "rootflags=subvol=@rootfs", "subvol=@rootfs"
+	sick.Problems = []bus.Problem{
+		{What: "GRUB's menu does not load ours: what txupd commits would not be booted", Remedy: "run \"txctl setup\"", Blocks: true},
+		{What: "GRUB can write neither to the EFI partition nor next to its menu, so that trial boots are not counted", Remedy: "mount the EFI partition"},
+	}
+	all["doctor-sick"] = s.Doctor(sick)
+	settings := bus.Config{Values: []bus.Setting{
+		{Key: "boot.tries", Value: 3.0, Origin: "default"},
+		{Key: "health.timeout", Value: "90s", Origin: "/etc/txupd/conf.d/10-slow.toml:4"},
+		{Key: "health.network", Value: true, Origin: "default"},
+		{Key: "health.ignore-units", Value: []any{"rngd.service", "mcelog*"}, Origin: "/etc/txupd/txupd.toml:12"},
+	}}
+	all["config"] = s.Config(settings)
+	settings.Error = "/etc/txupd/txupd.toml:3: boot.trys is no key; did you mean boot.tries?"
+	all["config-wrong"] = s.Config(settings)
 	all["deleted"] = s.Deletion(snapshots[2:]) + s.Deleted([]uint64{5, 6}, false) + s.Deleted([]uint64{5}, false) + s.Deleted([]uint64{5, 6, 9}, true)
 	return all
 }

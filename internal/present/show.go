@@ -213,13 +213,19 @@ func (s Screen) boots(b *strings.Builder, boots []record.Boot) {
 		return
 	}
 	b.WriteString("\n" + bold("Boots") + "\n")
-	rows := make([][]string, len(boots))
-	for i, one := range boots {
-		failed := ""
-		if len(one.Failed) > 0 {
-			failed = plain("failed: " + strings.Join(one.Failed, ", "))
+	for _, one := range boots {
+		why := one.Why
+		if why == "" && len(one.Failed) > 0 {
+			why = "failed: " + strings.Join(one.Failed, ", ")
 		}
-		rows[i] = []string{s.date(one.First), verdict(one.Verdict, true), failed}
+		if one.Left {
+			why += "; it was left by itself"
+		}
+		fmt.Fprintf(b, "  %s  %s\n", s.date(one.First), verdict(one.Verdict, true))
+		for _, l := range s.wrap(plain(why), 4) {
+			if l != "" {
+				b.WriteString("    " + l + "\n")
+			}
+		}
 	}
-	b.WriteString(s.table([]column{{}, {}, {least: 20}}, rows, 2))
 }

@@ -234,3 +234,35 @@ func attach(file *os.File) (string, *os.File, error) {
 	}
 	return "", nil, errors.New("others took every free loop device first")
 }
+
+// Ext4 makes an ext4 file system of sizeMiB behind a loop device and mounts it at
+// target, which is made if need be, until the test ends.
+func Ext4(t testing.TB, target string, sizeMiB int) {
+	t.Helper()
+	NeedRoot(t)
+	image := filepath.Join(t.TempDir(), "ext4.img")
+	file, err := os.OpenFile(image, os.O_CREATE|os.O_RDWR|os.O_EXCL, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := file.Truncate(int64(sizeMiB) << 20); err != nil {
+		t.Fatal(err)
+	}
+	Run(t, "mkfs.ext4", "-q", "-F", image)
+	d, err := newDiskOn(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.release(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.MkdirAll(target, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(d.device, target, "ext4", unix.MS_NOATIME, ""); err != nil {
+		t.Fatalf("cannot mount %s at %s: %v", d.device, target, err)
+	}
+}

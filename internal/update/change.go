@@ -6,8 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
+	"strconv"
 
+	"github.com/txupd/txupd/internal/boot"
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/engine"
 	"github.com/txupd/txupd/internal/fault"
@@ -20,9 +23,6 @@ import (
 // is a number or a word; "" is the booted one where another is pending, else
 // the last good one before it.
 func (u *Updater) Rollback(ctx context.Context, to string, actor record.Actor) (snapshot.Number, error) {
-	if err := u.rootFollowsDefault(); err != nil {
-		return 0, err
-	}
 	h, done, err := u.change(ctx, "a rollback", actor)
 	if err != nil {
 		return 0, err
@@ -43,24 +43,81 @@ func (u *Updater) Rollback(ctx context.Context, to string, actor record.Actor) (
 	if target.foreign {
 		return 0, fmt.Errorf("%w: subvolume %d was not made by txupd", fault.ErrNotSupported, target.subvolume.ID)
 	}
-	plan := &engine.Plan{}
-	if err := plan.Intend(stepSetDefault, switchData{Number: target.number, From: r.standby.subvolume.ID, To: target.subvolume.ID}); err != nil {
+	if err := u.switchTo(ctx, r, target, actor, "rollback"); err != nil {
+		var derived *derivedError
+		if errors.As(err, &derived) {
+			return target.number, err
+		}
 		return 0, err
 	}
-	if err := u.recordPlan("rollback", actor, target.rec, plan); err != nil {
-		return 0, err
+	return target.number, nil
+}
+
+// switchTo makes a snapshot whose record is closed what boots next. event is
+// what the journal calls it.
+func (u *Updater) switchTo(ctx context.Context, r *roles, to view, actor record.Actor, event string) error {
+	if err := r.facts.Err(); err != nil {
+		return err
+	}
+	if r.facts.Mode == boot.FollowsMenu && to.rec.BootEntry == nil {
+		return fmt.Errorf("%w: snapshot %d has no boot entry: it was made before the boot menu was set up", fault.ErrNotSupported, to.number)
+	}
+	plan := &engine.Plan{}
+	if err := u.intendSwitch(plan, r.facts, switchData{Number: to.number, From: r.standby.subvolume.ID, To: to.subvolume.ID}); err != nil {
+		return err
+	}
+	if err := u.recordPlan(event, actor, to.rec, plan); err != nil {
+		return err
 	}
 	if err := u.engine.Do(ctx, plan, ""); err != nil {
 		if happened, probe := u.engine.Committed(context.Background(), plan); probe != nil || happened {
-			return target.number, &derivedError{errors.Join(err, probe)}
+			return &derivedError{errors.Join(err, probe)}
 		}
-		return 0, errors.Join(err, u.close(target.rec, "rollback-failed"))
+		return errors.Join(err, u.close(to.rec, "rollback-failed"))
 	}
-	if err := u.close(target.rec, "rolled-back"); err != nil {
-		return target.number, &derivedError{err}
+	if err := u.close(to.rec, "rolled-back"); err != nil {
+		return &derivedError{err}
 	}
 	u.notify(Event{Kind: SnapshotsChanged})
-	return target.number, nil
+	return nil
+}
+
+// RollbackAsCommitted makes a new snapshot of what one was when it was
+// committed, whatever was written to it since it was booted, and makes that what
+// boots next. It returns its number.
+func (u *Updater) RollbackAsCommitted(ctx context.Context, q Request) (snapshot.Number, error) {
+	r, err := u.roles()
+	if err != nil {
+		return 0, err
+	}
+	target, err := u.rollbackTarget(r, q.From)
+	if err != nil {
+		return 0, err
+	}
+	q.Kind, q.From, q.KeepUnchanged, q.asCommitted = KindRollback, strconv.FormatUint(uint64(target.number), 10), true, true
+	if q.Message == "" {
+		q.Message = fmt.Sprintf("snapshot %d as it was committed", target.number)
+	}
+	nothing := func(*Transaction) error { return nil }
+	t, e, err := u.start(ctx, q, nothing)
+	if err != nil {
+		return 0, err
+	}
+	defer e.leave()
+	t.settle(t.commit(e.ctx))
+	return t.number, t.State().Failure
+}
+
+// committedImage is the image of a snapshot as it was committed.
+func (u *Updater) committedImage(v view) (snapshot.Subvolume, error) {
+	image, err := u.Driver.Info(u.Store.Path(v.number, snapshot.RoleAfter))
+	if errors.Is(err, fs.ErrNotExist) || v.rec.Adopted {
+		return image, fmt.Errorf("%w: snapshot %d has no image of its commit", fault.ErrNotSupported, v.number)
+	}
+	if err == nil && v.rec.Subvolumes[string(snapshot.RoleAfter)].UUID != image.UUID.String() {
+		err = fmt.Errorf("the image of snapshot %d: %w", v.number, snapshot.ErrForeign)
+	}
+	return image, err
 }
 
 func (u *Updater) rollbackTarget(r *roles, to string) (view, error) {
@@ -117,7 +174,9 @@ func (u *Updater) Delete(ctx context.Context, n snapshot.Number, actor record.Ac
 		return err
 	}
 	plan := &engine.Plan{}
-	if err := plan.Intend(stepRemove, removeData{Number: n, UUID: target.rec.UUID, Subvolumes: target.rec.Subvolumes}); err != nil {
+	// Out of the menu first: an entry must never lead to what is gone.
+	if err := errors.Join(plan.Intend(stepForget, menuData{Number: n}),
+		plan.Intend(stepRemove, removeData{Number: n, UUID: target.rec.UUID, Subvolumes: target.rec.Subvolumes})); err != nil {
 		return err
 	}
 	if err := u.recordPlan("delete", actor, target.rec, plan); err != nil {
@@ -136,7 +195,11 @@ func (u *Updater) Delete(ctx context.Context, n snapshot.Number, actor record.Ac
 	}
 	now := u.Now().UTC()
 	target.rec.Deleted = &now
-	if err := u.close(target.rec, "deleted"); err != nil {
+	err = u.close(target.rec, "deleted")
+	if err == nil && target.rec.BootEntry != nil {
+		err = u.sweepKernels(ctx)
+	}
+	if err != nil {
 		return &derivedError{err}
 	}
 	u.notify(Event{Kind: SnapshotsChanged})

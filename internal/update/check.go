@@ -15,6 +15,7 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
+	"github.com/txupd/txupd/internal/boot"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/pkgmgr"
 	"github.com/txupd/txupd/internal/sandbox"
@@ -29,14 +30,15 @@ const (
 )
 
 // check refuses what cannot end well.
-func (u *Updater) check(parent view) error {
-	if err := u.rootFollowsDefault(); err != nil {
+func (u *Updater) check(f boot.Facts, parent view) error {
+	if err := f.Err(); err != nil {
 		return err
 	}
 	if err := selinux(); err != nil {
 		return err
 	}
-	if _, err := u.Store.Locate(parent.subvolume.Identity()); err != nil {
+	dir, err := u.Store.Locate(parent.subvolume.Identity())
+	if err != nil {
 		return fmt.Errorf("%w: %w; \"--from booted\" starts from what runs", fault.ErrNotSupported, err)
 	}
 	if err := u.Store.Refusals(parent.subvolume.Identity()); err != nil {
@@ -45,23 +47,11 @@ func (u *Updater) check(parent view) error {
 	if err := u.databaseInside(); err != nil {
 		return err
 	}
-	return u.space()
-}
-
-// rootFollowsDefault refuses where the kernel is told which subvolume to mount:
-// changing the default would change nothing there.
-func (u *Updater) rootFollowsDefault() error {
-	for _, word := range strings.Fields(u.CommandLine) {
-		flags, ok := strings.CutPrefix(word, "rootflags=")
-		if !ok {
-			continue
-		}
-		for flag := range strings.SplitSeq(flags, ",") {
-			if strings.HasPrefix(flag, "subvol=") || strings.HasPrefix(flag, "subvolid=") {
-				return fmt.Errorf("%w: the kernel command line pins the root (%s), so the default subvolume does not decide what boots; "+
-					"remove it from the boot loader's configuration", fault.ErrNotSupported, word)
-			}
-		}
+	if err := u.space(); err != nil {
+		return err
+	}
+	if f.Mode == boot.FollowsMenu {
+		return u.Boot.Room(context.Background(), dir)
 	}
 	return nil
 }

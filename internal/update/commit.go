@@ -4,13 +4,17 @@
 package update
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/txupd/txupd/internal/boot"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/pkgmgr"
 	"github.com/txupd/txupd/pkg/journal"
@@ -79,6 +83,12 @@ func (t *Transaction) commit(ctx context.Context) error {
 	if len(files) == 0 && !t.keep {
 		return errNoChange
 	}
+	if t.plan.Has(stepStage) {
+		t.progress("commit", "preparing its boot")
+		if err := u.engine.Do(ctx, t.plan, stepStage); err != nil {
+			return classify(err)
+		}
+	}
 	if err := t.output.save(fmt.Sprint(t.number)); err != nil {
 		t.warn(fmt.Sprintf("the output of the commands could not be kept: %v", err))
 	}
@@ -99,6 +109,7 @@ func (t *Transaction) describeResult(files []record.FileChange) error {
 	if err := t.learnSubvolumes(); err != nil {
 		return err
 	}
+	before := t.u.healthNow()
 	now := t.u.Now().UTC()
 	t.mu.Lock()
 	t.rec.Files = record.CountFiles(files)
@@ -106,6 +117,7 @@ func (t *Transaction) describeResult(files []record.FileChange) error {
 	t.rec.Finished, t.rec.Expires = &now, nil
 	t.forgetPlanned()
 	t.rec.Kernel = kernelIn(t.u.Store.Path(t.number, snapshot.RoleSnapshot))
+	t.rec.Before = before
 	done := t.rec
 	t.mu.Unlock()
 	done.Phase = record.Committed // which it is when anybody reads it
@@ -180,6 +192,9 @@ func (t *Transaction) changes(ctx context.Context) ([]record.FileChange, error) 
 	if err != nil {
 		return nil, err
 	}
+	if found, err = t.withoutPopulated(found, after.Dir); err != nil {
+		return nil, err
+	}
 	files, lost := visible(found, t.hidden)
 	if lost > 0 {
 		t.warn(fmt.Sprintf("%d changes in shared trees (%s) are hidden below their mounts after the reboot", lost, strings.Join(t.hidden, ", ")))
@@ -188,6 +203,32 @@ func (t *Transaction) changes(ctx context.Context) ([]record.FileChange, error) 
 		t.attribute(ctx, before.Dir, after.Dir, files)
 	}
 	return files, nil
+}
+
+// withoutPopulated leaves out the kernels that were put into the snapshot from
+// the boot partition, so that the package manager could see them: nobody
+// changed anything about them.
+func (t *Transaction) withoutPopulated(found []snapshot.Change, after string) ([]snapshot.Change, error) {
+	f, err := t.u.facts()
+	if err != nil || f.Boot == nil || f.Mode != boot.FollowsMenu {
+		return found, err
+	}
+	return slices.DeleteFunc(found, func(c snapshot.Change) bool {
+		return c.Kind == snapshot.Added && below(c.Path, "/boot") && sameFile(filepath.Join(t.u.Root, c.Path), filepath.Join(after, c.Path))
+	}), nil
+}
+
+// sameFile reports whether two files are the same, byte for byte.
+func sameFile(a, b string) bool {
+	if st, err := os.Lstat(b); err != nil || !st.Mode().IsRegular() {
+		return false
+	}
+	left, err := os.ReadFile(a)
+	if err != nil {
+		return false
+	}
+	right, err := os.ReadFile(b)
+	return err == nil && bytes.Equal(left, right)
 }
 
 // visible leaves out what lies below a shared tree: it never shows up in the

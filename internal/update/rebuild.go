@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 
+	"github.com/txupd/txupd/internal/boot"
 	"github.com/txupd/txupd/pkg/journal"
 	"github.com/txupd/txupd/pkg/journal/record"
 	"github.com/txupd/txupd/pkg/snapshot"
@@ -35,7 +37,7 @@ func (u *Updater) rebuild(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	standby, err := u.Store.Default()
+	next, err := u.nextUnrecorded()
 	if err != nil {
 		return err
 	}
@@ -51,7 +53,7 @@ func (u *Updater) rebuild(ctx context.Context) error {
 		if !ok {
 			continue
 		}
-		if one.rec.Phase == record.Open && e.Snapshot.Identity() != standby.Identity() {
+		if one.rec.Phase == record.Open && e.Snapshot.Identity() != next {
 			// Without its steps it cannot go on.
 			one.rec.Phase = record.Failed
 			lost = append(lost, snapshot.RemoveRequest{Number: e.Number, UUID: one.rec.UUID})
@@ -85,6 +87,27 @@ func (u *Updater) rebuild(ctx context.Context) error {
 		err = errors.Join(err, u.Store.Remove(r))
 	}
 	return err
+}
+
+// nextUnrecorded is what boots next, found without any record.
+func (u *Updater) nextUnrecorded() (snapshot.Identity, error) {
+	f, err := u.facts()
+	if err != nil {
+		return snapshot.Identity{}, err
+	}
+	if f.Mode == boot.FollowsMenu {
+		n, err := u.menuDefault()
+		if err != nil || n == nil {
+			return snapshot.Identity{}, err
+		}
+		root, err := u.Driver.Info(u.Store.Path(snapshot.Number(*n), snapshot.RoleSnapshot))
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return root.Identity(), err
+	}
+	standby, err := u.Store.Default()
+	return standby.Identity(), err
 }
 
 // reread takes the record from the marker and the file changes from the images.

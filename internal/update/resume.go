@@ -8,9 +8,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
+	"github.com/txupd/txupd/internal/boot"
 	"github.com/txupd/txupd/internal/engine"
 	"github.com/txupd/txupd/internal/sandbox"
+	"github.com/txupd/txupd/pkg/grubcfg"
 	"github.com/txupd/txupd/pkg/journal"
 	"github.com/txupd/txupd/pkg/journal/record"
 	"github.com/txupd/txupd/pkg/snapshot"
@@ -42,7 +45,57 @@ func (u *Updater) Resume(ctx context.Context) error {
 	if err := u.adopt(); err != nil {
 		return err
 	}
-	return u.noteBoot()
+	if err := u.noteBoot(); err != nil {
+		return err
+	}
+	u.trouble(u.noteLoader(ctx), "what the boot loader decided could not be noted")
+	u.trouble(u.reconcileBoot(ctx), "the boot menu could not be brought up to date, the next start tries again")
+	return nil
+}
+
+// reconcileBoot rebuilds what is derived from records and menu: the default
+// subvolume, entries of snapshots that are gone or new, staged kernels.
+func (u *Updater) reconcileBoot(ctx context.Context) error {
+	f, err := u.facts()
+	if err != nil || f.Mode != boot.FollowsMenu || f.Err() != nil {
+		return err
+	}
+	if err := u.adoptEntry(f); err != nil {
+		return err
+	}
+	st, err := u.menuState(ctx)
+	if err != nil || !st.Found {
+		return err
+	}
+	next, err := u.recordOf(st.Default)
+	if err != nil {
+		return err
+	}
+	m, err := u.menu(f, menuRequest{next: next})
+	if err != nil {
+		return err
+	}
+	if due := m.Summary().Entries; !slices.Equal(due, st.Entries) {
+		u.Log.Info("writing the boot menu anew", "entries", due)
+		if err := u.Boot.Switch(ctx, m); err != nil {
+			return err
+		}
+	}
+	return errors.Join(u.follow(ctx, menuData{Number: snapshot.Number(next.Number)}), u.sweepKernels(ctx))
+}
+
+// adoptEntry gives the adopted root its boot entry, while it runs: what it was booted with is known then.
+func (u *Updater) adoptEntry(f boot.Facts) error {
+	booted, err := u.booted()
+	if err != nil || booted.foreign || !booted.rec.Adopted || booted.rec.BootEntry != nil || u.CommandLine == "" {
+		return err
+	}
+	k, err := u.Boot.InPlace(u.Root)
+	if err != nil {
+		return fmt.Errorf("snapshot %d, the adopted root, gets no boot entry: %w", booted.number, err)
+	}
+	booted.rec.BootEntry = entryOf(k, grubcfg.CommandLine(u.CommandLine), assessed(u.Root))
+	return u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("boot-entry", nil, booted.rec) })
 }
 
 // trouble notes what is wrong, for the log and for those who ask. It does not
@@ -281,7 +334,7 @@ func (u *Updater) noteBoot() error {
 		}
 	}
 	v.rec.Boots = append(v.rec.Boots, record.Boot{
-		BootID: u.BootID, First: u.Now().UTC(), Count: len(v.rec.Boots) + 1, Verdict: v.rec.Verdict, Failed: []string{},
+		BootID: u.BootID, First: u.Now().UTC(), Count: len(v.rec.Boots) + 1, Verdict: record.Untried, Failed: []string{},
 	})
 	return u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("booted", nil, v.rec) })
 }

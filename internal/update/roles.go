@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/txupd/txupd/internal/boot"
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/pkg/journal"
@@ -31,6 +32,7 @@ func (v view) same(o view) bool { return v.subvolume.Identity() == o.subvolume.I
 // roles is what boots now and next.
 type roles struct {
 	u               *Updater
+	facts           boot.Facts
 	booted, standby view // standby: the default, which may be the booted one
 	good            good // the last good one
 }
@@ -41,15 +43,14 @@ func (u *Updater) roles() (*roles, error) {
 	if err != nil {
 		return nil, err
 	}
-	standby, err := u.Store.Default()
-	if err != nil {
+	r := &roles{u: u}
+	if r.facts, err = u.facts(); err != nil {
 		return nil, err
 	}
-	r := &roles{u: u}
 	if r.booted, err = u.viewOf(booted); err != nil {
 		return nil, err
 	}
-	if r.standby, err = u.viewOf(standby); err != nil {
+	if r.standby, err = u.next(r.facts, r.booted); err != nil {
 		return nil, err
 	}
 	r.good, err = u.lastGood()
@@ -191,7 +192,7 @@ func (u *Updater) Status() (bus.Status, error) {
 	if err != nil {
 		return bus.Status{}, err
 	}
-	st := bus.Status{Warnings: []string{}, Capabilities: u.capabilities()}
+	st := bus.Status{Warnings: []string{}, Capabilities: u.capabilities(r.facts)}
 	describe := func(v view) *bus.Snapshot {
 		s := r.describe(v)
 		return &s
@@ -211,9 +212,12 @@ func (u *Updater) Status() (bus.Status, error) {
 		st.Transaction = t.describe()
 	}
 	st.Warnings = append(st.Warnings, u.troubles...)
-	if err := u.rootFollowsDefault(); err != nil {
+	if err := r.facts.Err(); err != nil {
 		st.Pending, st.RebootRequired = nil, false // what is the default does not matter here
 		st.Warnings = append(st.Warnings, err.Error())
+	}
+	if r.facts.Mode == boot.FollowsMenu && !r.facts.Counts {
+		st.Warnings = append(st.Warnings, "the boot loader cannot count trial boots here: a snapshot that does not come up has to be left by hand; \"txctl doctor\" says why")
 	}
 	for _, v := range []struct {
 		role string
@@ -224,6 +228,11 @@ func (u *Updater) Status() (bus.Status, error) {
 				v.role, v.view.subvolume.ID, v.view.subvolume.Path))
 		}
 	}
+	news, err := u.badNews(r)
+	if err != nil {
+		return bus.Status{}, err
+	}
+	st.Warnings = append(st.Warnings, news...)
 	superseded, err := u.superseded(r)
 	if err != nil {
 		return bus.Status{}, err
@@ -376,12 +385,12 @@ func (u *Updater) List() (bus.List, error) {
 }
 
 // capabilities says what works on this machine, so that nothing is claimed that is not there.
-func (u *Updater) capabilities() map[string]any {
+func (u *Updater) capabilities(f boot.Facts) map[string]any {
 	c := map[string]any{
 		"layout":         u.Store.Layout().Name,
 		"read_only_root": u.Store.Layout().ReadOnlyRoots,
-		"commit_point":   "default-subvolume",
-		"boot_counting":  false,
+		"commit_point":   string(f.Mode),
+		"boot_counting":  f.Counts,
 	}
 	if m, err := u.manager(); err == nil {
 		c["package_manager"] = m.Name()

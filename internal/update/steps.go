@@ -58,6 +58,10 @@ func (u *Updater) kinds() map[string]engine.Kind {
 		stepSeal:       {Do: typed(u.seal)}, // what it makes goes with the directory
 		stepSetDefault: {Do: typed(u.setDefault), Happened: typedBool(u.isDefault)},
 		stepRemove:     {Do: typed(u.remove)}, // a removal that began is always finished
+		stepStage:      {Do: typed(u.stage), Undo: typed(u.unstage)},
+		stepBootMenu:   {Do: typed(u.bootMenu), Undo: typed(u.disarm), Happened: typedBool(u.isMenuDefault)},
+		stepFollow:     {Do: typed(u.follow)},
+		stepForget:     {Do: typed(u.forget)},
 	}
 }
 
@@ -111,15 +115,28 @@ func (u *Updater) target(d switchData) (snapshot.SubvolumeID, error) {
 	if d.To != 0 {
 		return d.To, nil
 	}
-	marker, err := u.Store.ReadMarker(d.Number)
-	if err != nil {
+	if _, err := u.markedRecord(d.Number, d.UUID); err != nil {
 		return 0, err
-	}
-	if marker.UUID != d.UUID {
-		return 0, fmt.Errorf("snapshot %d: %w", d.Number, snapshot.ErrForeign)
 	}
 	root, err := u.Driver.Info(u.Store.Path(d.Number, snapshot.RoleSnapshot))
 	return root.ID, err
+}
+
+// markedRecord is the record beside a snapshot of the transaction, and of no
+// other that may have taken its number.
+func (u *Updater) markedRecord(n snapshot.Number, uuid string) (record.Record, error) {
+	var rec record.Record
+	marker, err := u.Store.ReadMarker(n)
+	if err != nil {
+		return rec, err
+	}
+	if marker.UUID != uuid {
+		return rec, fmt.Errorf("snapshot %d: %w", n, snapshot.ErrForeign)
+	}
+	if err := json.Unmarshal(marker.Record, &rec); err != nil {
+		return rec, fmt.Errorf("cannot read the record beside snapshot %d: %w", n, err)
+	}
+	return rec, nil
 }
 
 func (u *Updater) isDefault(_ context.Context, d switchData) (bool, error) {
@@ -140,14 +157,8 @@ func (u *Updater) isDefault(_ context.Context, d switchData) (bool, error) {
 	}
 	// Neither what it was nor what it should become: if the snapshot is said to be
 	// committed, somebody has switched again since, and nothing is taken away.
-	return now != d.From && u.saidCommitted(d), nil
-}
-
-// saidCommitted reads what stands beside the snapshot.
-func (u *Updater) saidCommitted(d switchData) bool {
-	marker, err := u.Store.ReadMarker(d.Number)
-	var rec record.Record
-	return err == nil && json.Unmarshal(marker.Record, &rec) == nil && rec.Phase == record.Committed
+	rec, err := u.markedRecord(d.Number, d.UUID)
+	return now != d.From && err == nil && rec.Phase == record.Committed, nil
 }
 
 // remove deletes a snapshot that is protected by nothing; asked again at the

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/txupd/txupd/internal/boot"
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/engine"
 	"github.com/txupd/txupd/internal/fault"
@@ -29,6 +30,7 @@ const (
 	KindPkgAdd    = "pkg-add"
 	KindPkgRemove = "pkg-remove"
 	KindUpdate    = "update"
+	KindRollback  = "rollback"
 	KindAdopt     = "adopt"
 )
 
@@ -43,6 +45,8 @@ type Request struct {
 	From          string // "" is the pending snapshot, else the booted one
 	Actor         record.Actor
 	KeepUnchanged bool
+	// asCommitted: not as From was last left, but as it was when it was committed.
+	asCommitted bool
 	// Expires: an open transaction is discarded after it; 0 means never.
 	Expires time.Duration
 	// commands that will run, known at the beginning: they are recorded with it.
@@ -141,7 +145,16 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 	if err != nil {
 		return nil, err
 	}
-	if err := u.check(parent); err != nil {
+	if q.asCommitted {
+		if parent.subvolume, err = u.committedImage(parent); err != nil {
+			return nil, err
+		}
+	}
+	f, err := u.facts()
+	if err != nil {
+		return nil, err
+	}
+	if err := u.check(f, parent); err != nil {
 		return nil, err
 	}
 	hidden, err := u.hiddenTrees()
@@ -178,8 +191,11 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 	data := makeData{UUID: rec.UUID, Number: n, Parent: parent.subvolume.ID, Record: &rec}
 	small := makeData{UUID: rec.UUID, Number: n, Seal: u.Store.Layout().ReadOnlyRoots}
 	// All that will be done is known now, and recorded at once.
-	if err := errors.Join(t.plan.Intend(stepPrepare, data), t.plan.Intend(stepPublish, small), t.plan.Intend(stepSeal, small),
-		t.plan.Intend(stepSetDefault, switchData{Number: n, UUID: rec.UUID, From: atBegin})); err != nil {
+	err = errors.Join(t.plan.Intend(stepPrepare, data), t.plan.Intend(stepPublish, small), t.plan.Intend(stepSeal, small))
+	if f.Mode == boot.FollowsMenu {
+		err = errors.Join(err, t.plan.Intend(stepStage, small))
+	}
+	if err := errors.Join(err, u.intendSwitch(t.plan, f, switchData{Number: n, UUID: rec.UUID, From: atBegin})); err != nil {
 		return nil, err
 	}
 	if len(q.commands) > 0 {
@@ -191,6 +207,15 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 	}
 	if err := u.engine.Do(ctx, t.plan, stepPublish); err != nil {
 		return nil, t.giveUp(record.Failed, fmt.Errorf("cannot begin transaction %d: %w", n, classify(err)))
+	}
+	if f.Mode == boot.FollowsMenu {
+		if err := u.adoptEntry(f); err != nil { // what the first trial falls back to
+			return nil, t.giveUp(record.Failed, err)
+		}
+		// Where kernels lie on a partition of their own, the package manager shall see them.
+		if err := u.Boot.Populate(ctx, u.Store.Path(n, snapshot.RoleSnapshot)); err != nil {
+			return nil, t.giveUp(record.Failed, fmt.Errorf("cannot begin transaction %d: %w", n, classify(err)))
+		}
 	}
 	if q.Kind == KindBegin {
 		// It may wait across restarts and power cuts: what it is made of has to be known then, and to be there.

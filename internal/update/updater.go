@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/txupd/txupd/internal/boot"
+	"github.com/txupd/txupd/internal/config"
 	"github.com/txupd/txupd/internal/engine"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/pkgmgr"
@@ -30,13 +32,17 @@ type Deps struct {
 	Search  snapshot.Searcher
 	Store   *snapshot.Store
 	Journal *journal.Journal
+	Boot    *boot.Boot
+	Config  *config.Config
+	// Misconfigured says why Config is not what the administrator wrote, but the defaults; nothing is changed then.
+	Misconfigured error
 	// Packages finds the package manager of the system.
 	Packages func() (pkgmgr.Manager, error)
 	// Self is the executable that is started as a sandbox's first process; "" is this one.
 	Self string
 	// BootID identifies the running boot (/proc/sys/kernel/random/boot_id).
 	BootID string
-	// CommandLine is the running kernel's, "" where Root is not what it booted.
+	// CommandLine is the kernel's that Root was booted with, "" where that is not known.
 	CommandLine string
 	// Damage says what was wrong with the journal that was set aside, "" where none was.
 	Damage string
@@ -44,6 +50,8 @@ type Deps struct {
 	Log    *slog.Logger
 	// Notify is told of everything that a listener may want to know. It must not block.
 	Notify func(Event)
+	// Machine is what assessing a boot needs; nothing of it is used where Root is not what was booted.
+	Machine Machine
 }
 
 // EventKind says what happened.
@@ -90,6 +98,7 @@ type Updater struct {
 	// unrecorded is a commit whose switch happened and whose record is not closed yet.
 	unrecorded *Transaction
 	queries    sync.Mutex // one package query at a time
+	assessing  sync.Mutex // one assessment at a time
 }
 
 // keepEnded is how many ended transactions can still be asked for their result and output.
@@ -113,6 +122,14 @@ func New(d Deps) *Updater {
 // an earlier change left to be recorded is recorded first. done tells that the
 // call is over; the lock is let go apart from it, because a transaction keeps it.
 func (u *Updater) change(ctx context.Context, what string, actor record.Actor) (h *holder, done func(), err error) {
+	if err := u.Misconfigured; err != nil {
+		return nil, nil, fmt.Errorf("%w: the configuration cannot be read: %w", fault.ErrNotSupported, err)
+	}
+	return u.changeAnyhow(ctx, what, actor)
+}
+
+// changeAnyhow is change where the configuration is not asked.
+func (u *Updater) changeAnyhow(ctx context.Context, what string, actor record.Actor) (h *holder, done func(), err error) {
 	if err := u.expire(ctx); err != nil {
 		return nil, nil, err
 	}
