@@ -280,7 +280,7 @@ func (u *Updater) markBad(ctx context.Context, moment string, v view, at int, do
 	u.forgetGood()
 	u.notify(Event{Kind: SnapshotsChanged})
 	if stay == "" {
-		if err := u.leaveFor(ctx, v, to); err != nil {
+		if to, err = u.leaveFor(ctx, v, to); err != nil {
 			stay = err.Error()
 		}
 	}
@@ -291,7 +291,7 @@ func (u *Updater) markBad(ctx context.Context, moment string, v view, at int, do
 	}
 	left := uint64(to.number)
 	doc.LeftFor = &left
-	doc.Note = fmt.Sprintf("snapshot %d is bad (%s): rolled back to snapshot %d, rebooting", n, v.rec.Boots[at].Why, to.number)
+	doc.Note = fmt.Sprintf("snapshot %d is bad (%s): rebooting into snapshot %d", n, v.rec.Boots[at].Why, to.number)
 	u.announce(doc.Note)
 	return u.Machine.Reboot(moment == AssessEmergency)
 }
@@ -348,21 +348,22 @@ func (u *Updater) leftInARow() (int, error) {
 	return n, err
 }
 
-// leaveFor makes to what boots next, if it is not already.
-func (u *Updater) leaveFor(ctx context.Context, v, to view) error {
+// leaveFor makes to what boots next, unless something else than v does anyway:
+// then v was booted once, or chosen by hand. It returns what boots next.
+func (u *Updater) leaveFor(ctx context.Context, v, to view) (view, error) {
 	done, err := u.changeAround(ctx, "an automatic rollback")
 	if err != nil {
-		return err
+		return to, err
 	}
 	defer done()
 	r, err := u.roles()
 	if err != nil {
-		return err
+		return to, err
 	}
 	if !r.standby.same(v) {
-		return nil // something else boots next anyway: it was booted once, or chosen by hand
+		return r.standby, nil
 	}
-	return u.switchTo(ctx, r, to, record.Actor{Name: "txupd"}, "automatic-rollback")
+	return to, u.switchTo(ctx, r, to, record.Actor{Name: "txupd"}, "automatic-rollback")
 }
 
 // changeAround takes the lock also where an open transaction has it that merely
@@ -412,6 +413,10 @@ func (u *Updater) noteLoader(ctx context.Context) error {
 	if err != nil || booted.foreign || st.Default == uint64(booted.number) {
 		return err
 	}
+	at := slices.IndexFunc(booted.rec.Boots, func(b record.Boot) bool { return b.BootID == u.BootID })
+	if at < 0 || booted.rec.Boots[at].InsteadOf != nil {
+		return nil // noted before; what boots next was decided since
+	}
 	why := ""
 	if failedKernel(u.CommandLine) == fmt.Sprint(st.Default) {
 		why = "the boot loader could not load its kernel"
@@ -438,7 +443,14 @@ func (u *Updater) noteLoader(ctx context.Context) error {
 	bad.rec.Boots = append(bad.rec.Boots, record.Boot{
 		First: u.Now().UTC(), Count: len(bad.rec.Boots) + 1, Verdict: record.Bad, Failed: []string{}, Why: why, Left: true,
 	})
-	if err := u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("bad", nil, bad.rec) }); err != nil {
+	given := uint64(bad.number)
+	booted.rec.Boots[at].InsteadOf = &given
+	if err := u.Journal.Update(func(tx *journal.Tx) error {
+		if err := tx.Put("bad", nil, bad.rec); err != nil {
+			return err
+		}
+		return tx.Put("booted-instead", nil, booted.rec)
+	}); err != nil {
 		return err
 	}
 	u.forgetGood()

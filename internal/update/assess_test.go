@@ -229,7 +229,7 @@ func TestABadBootIsLeftAsOftenAsConfigured(t *testing.T) {
 		if got.Boot != record.Bad || got.LeftFor == nil || *got.LeftFor != 0 || b.rebooted != i+1 {
 			t.Fatalf("bad snapshot %d: %+v, %d reboots", n, got, b.rebooted)
 		}
-		if len(b.said) != i+1 || !strings.Contains(b.said[i], "10-web: exit 1") || !strings.Contains(b.said[i], "rolled back to snapshot 0") {
+		if len(b.said) != i+1 || !strings.Contains(b.said[i], "10-web: exit 1") || !strings.Contains(b.said[i], "rebooting into snapshot 0") {
 			t.Errorf("the console says %q", b.said)
 		}
 		b.boot()

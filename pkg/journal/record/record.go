@@ -112,6 +112,8 @@ type Boot struct {
 	Checks []Check  `json:"checks,omitempty"`
 	// Why says in words what a bad verdict is for.
 	Why string `json:"why,omitempty"`
+	// InsteadOf is the snapshot that the boot loader was to boot, and gave up.
+	InsteadOf *uint64 `json:"instead_of,omitempty"`
 	// Left: the snapshot was left for another one without a person, by the loader or by us.
 	Left bool `json:"left,omitempty"`
 }
