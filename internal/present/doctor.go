@@ -104,7 +104,7 @@ func (s Screen) SetUp(done []string) string {
 		for i, l := range s.wrap(plain(words), 2) {
 			mark := "  "
 			if i == 0 {
-				mark = green("✓ ")
+				mark = faint("- ")
 			}
 			b.WriteString(mark + l + "\n")
 		}

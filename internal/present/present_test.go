@@ -209,8 +209,8 @@ func screens(s Screen) map[string]string {
 	all["rollback-as-committed"] = s.Rollback(planned)
 	all["boot-once"] = s.BootOnce(ref(4), 6) + s.BootOnce(nil, 6)
 	all["setup"] = s.SetUp([]string{
-		"wrote /etc/grub.d/09_txupd, which makes GRUB load the menu of snapshots",
-		"ran update-grub",
+		"writing /etc/grub.d/09_txupd, by which GRUB's configuration loads the boot menu",
+		"making /boot/grub/grub.cfg anew with grub-mkconfig",
 	}) + s.SetUp(nil)
 	all["doctor"] = s.Doctor(doctor())
 	sick := doctor()
