@@ -90,8 +90,9 @@ type Menu struct {
 	Entries []Entry
 }
 
-// Validate says why a menu must not be written: it would not boot, or GRUB
-// could read something else in it than what was meant.
+// Validate says why a menu must not be written for any loader: it would not
+// boot, or something else could be read in it than what was meant. The files
+// that only GRUB counts in are checked by Render.
 func (m Menu) Validate() error {
 	if len(m.Entries) == 0 {
 		return errors.New("a boot menu needs an entry")
@@ -123,26 +124,27 @@ func (m Menu) Validate() error {
 			return fmt.Errorf("boot menu has snapshot %d as its default and its fallback", m.Default)
 		}
 	}
+	switch {
+	case m.Trial == nil:
+	case m.Fallback == nil:
+		return fmt.Errorf("snapshot %d is on trial, but there is none to fall back to", m.Default)
+	case m.Trial.Tries < 1 || m.Trial.Tries > MaxTries:
+		return fmt.Errorf("%d tries for a trial boot: 1 to %d can be counted", m.Trial.Tries, MaxTries)
+	}
+	return nil
+}
+
+// validateFiles checks what GRUB is told to write.
+func (m Menu) validateFiles() error {
+	if m.Trial != nil {
+		if err := m.Trial.Counter.Validate(); err != nil {
+			return fmt.Errorf("boot counter: %w", err)
+		}
+	}
 	if m.Once != nil {
 		if err := m.Once.Validate(); err != nil {
 			return fmt.Errorf("boot once: %w", err)
 		}
-	}
-	if m.Trial == nil {
-		return nil
-	}
-	if m.Fallback == nil {
-		return fmt.Errorf("snapshot %d is on trial, but there is none to fall back to", m.Default)
-	}
-	return m.Trial.validate()
-}
-
-func (t Trial) validate() error {
-	if t.Tries < 1 || t.Tries > MaxTries {
-		return fmt.Errorf("%d tries for a trial boot: 1 to %d can be counted", t.Tries, MaxTries)
-	}
-	if err := t.Counter.Validate(); err != nil {
-		return fmt.Errorf("boot counter: %w", err)
 	}
 	return nil
 }

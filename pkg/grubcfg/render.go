@@ -5,6 +5,7 @@ package grubcfg
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -19,7 +20,7 @@ import (
 // missing or makes no sense stands for all tries. Entries chosen by hand cost
 // nothing.
 func (m Menu) Render() ([]byte, error) {
-	if err := m.Validate(); err != nil {
+	if err := errors.Join(m.Validate(), m.validateFiles()); err != nil {
 		return nil, fmt.Errorf("cannot render %s: %w", MenuName, err)
 	}
 	var s script
@@ -89,8 +90,17 @@ func (s *script) close(words ...string) {
 	}
 }
 
+// modules loads what a file system is read with: GRUB's core has no more than
+// its own files need, and a search finds nothing on the rest. "ext2" reads ext4 too.
+func (s *script) modules(fileSystems ...string) {
+	for _, name := range append([]string{"part_gpt", "part_msdos"}, fileSystems...) {
+		s.line("insmod %s", name)
+	}
+}
+
 // environment opens the branch in which txupd_env is the file.
 func (s *script) environment(f EnvFile) {
+	s.modules("fat", "ext2")
 	s.open("if search --no-floppy --fs-uuid --set=txupd_device %s; then", quote(f.UUID))
 	s.line(`set txupd_env="(${txupd_device})/%s"`, strings.TrimPrefix(f.Path, "/"))
 	s.open(`if [ -s "${txupd_env}" ]; then`)
@@ -232,7 +242,9 @@ func (s *script) load(e Entry) {
 		files = append(files, quote(path.Join(base, p)))
 	}
 	if e.BootUUID == "" {
-		s.line("insmod btrfs")
+		s.modules("btrfs")
+	} else {
+		s.modules("ext2", "fat", "xfs", "btrfs")
 	}
 	s.open("if search --no-floppy --fs-uuid --set=root %s; then", quote(uuid))
 	for _, f := range files {
