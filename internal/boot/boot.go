@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/moby/sys/mountinfo"
 )
@@ -39,8 +40,12 @@ type Host struct {
 	Log    *slog.Logger
 }
 
-// Boot is how one machine boots. It keeps nothing between calls.
-type Boot struct{ host Host }
+// Boot is how one machine boots. It keeps nothing between calls but uuids of
+// mounted file systems, which take a process to find out.
+type Boot struct {
+	host  Host
+	uuids sync.Map // knownUUID by mounted
+}
 
 // New fills in what h leaves out.
 func New(h Host) *Boot {
@@ -60,7 +65,7 @@ func New(h Host) *Boot {
 	if h.Log == nil {
 		h.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Boot{h}
+	return &Boot{host: h}
 }
 
 func run(ctx context.Context, argv ...string) ([]byte, error) {

@@ -27,3 +27,21 @@ func FreezeAndHang(dir string) error {
 // Freeze and ThawNow are the ioctls.
 func Freeze(d *os.File) error  { return unix.IoctlSetInt(int(d.Fd()), iocFreeze, 0) }
 func ThawNow(d *os.File) error { return unix.IoctlSetInt(int(d.Fd()), iocThaw, 0) }
+
+// StubOf is what a grub.cfg leads to, "" where that is not plain.
+func StubOf(text []byte) string {
+	r := parseStub(text)
+	if r == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s%s %v", r.UUID, r.Path, r.Relative)
+}
+
+// WithGRUB is fstab with the mount of GRUB's files.
+func WithGRUB(old, point, uuid string) string { return string(withGRUB([]byte(old), point, uuid)) }
+
+// IsOwnEntry reports whether a file among the entries is ours to remove.
+func IsOwnEntry(file string) bool {
+	_, ours := parseEntryName(file)
+	return ours
+}

@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -84,8 +85,27 @@ func mapped(m *mountinfo.Info) bool {
 	return false
 }
 
+// mounted tells one mount from another, also one that took its place.
+type mounted struct {
+	id, major, minor int
+	source           string
+}
+
+type knownUUID struct {
+	id string
+	at time.Time
+}
+
+// uuidKnownFor bounds how long an answer is believed: a mounted file system keeps
+// its uuid, but the kernel uses the numbers of mounts again.
+const uuidKnownFor = time.Minute
+
 // uuid is that of a mounted file system, as GRUB's search command knows it.
 func (b *Boot) uuid(ctx context.Context, m *mountinfo.Info) (string, error) {
+	key := mounted{m.ID, m.Major, m.Minor, m.Source}
+	if k, ok := b.uuids.Load(key); ok && time.Since(k.(knownUUID).at) < uuidKnownFor {
+		return k.(knownUUID).id, nil
+	}
 	out, err := b.host.Run(ctx, "blkid", "--probe", "--match-tag", "UUID", "--output", "value", m.Source)
 	if err != nil {
 		return "", fmt.Errorf("cannot find the uuid of %s, mounted at %s: %w", m.Source, m.Mountpoint, err)
@@ -94,6 +114,7 @@ func (b *Boot) uuid(ctx context.Context, m *mountinfo.Info) (string, error) {
 	if id == "" {
 		return "", fmt.Errorf("cannot find the uuid of %s, mounted at %s: it has none", m.Source, m.Mountpoint)
 	}
+	b.uuids.Store(key, knownUUID{id, time.Now()})
 	return id, nil
 }
 

@@ -103,9 +103,9 @@ func withGRUB(old []byte, point, uuid string) []byte {
 }
 
 // do moves the files. Until GRUB is led to them a failure is undone; after that
-// the subvolume stays, because nobody knows which place GRUB reads: both hold
-// the same menu. The mount goes in any case, and fstab comes last: what is
-// mounted there is taken to be what GRUB reads.
+// the subvolume stays, because nobody knows which place GRUB reads: each has a
+// whole menu. The mount goes in any case, and fstab comes last: what is mounted
+// there is taken to be what GRUB reads.
 func (m *grubMove) do(ctx context.Context, mkconfig string, say func(string)) error {
 	created, err := m.fill(say)
 	if err != nil {
@@ -119,7 +119,7 @@ func (m *grubMove) do(ctx context.Context, mkconfig string, say func(string)) er
 		return err
 	}
 	if err := m.lead(ctx, mkconfig, say); err != nil {
-		err = fmt.Errorf("%w; GRUB reads /%s or the subvolume %s now, and both hold the same; run \"txctl setup\" again when this is solved", err, m.dir, grubSubvolume)
+		err = fmt.Errorf("%w; GRUB reads /%s or the subvolume %s now, and can boot from either; run \"txctl setup\" again when this is solved", err, m.dir, grubSubvolume)
 		return errors.Join(err, unmount())
 	}
 	return nil
@@ -163,9 +163,7 @@ func (m *grubMove) lead(ctx context.Context, mkconfig string, say func(string)) 
 	if err := s.regenerate(ctx, m.dir, mkconfig, say); err != nil {
 		return err
 	}
-	if inFstab(m.fstab, "/"+m.dir) {
-		say("writing its mount into /etc/fstab")
-	}
+	say("writing its mount into /etc/fstab")
 	return s.put("etc/fstab", m.fstab, s.tree.mode("etc/fstab").Perm(), nil)
 }
 

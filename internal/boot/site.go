@@ -267,7 +267,11 @@ func (g *grubSite) hooked() bool { return grubcfg.Hooked(g.config) }
 // the default subvolume.
 func followsDefault(text []byte) bool {
 	for line := range bytes.Lines(text) {
-		value, ok := strings.CutPrefix(strings.TrimSpace(string(line)), "set btrfs_relative_path=")
+		words := strings.Fields(string(line))
+		if len(words) < 2 || words[0] != "set" {
+			continue
+		}
+		value, ok := strings.CutPrefix(words[1], "btrfs_relative_path=")
 		if ok && strings.HasPrefix(strings.Trim(value, `"'`), "y") {
 			return true
 		}

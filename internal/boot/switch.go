@@ -36,7 +36,7 @@ func (b *Boot) Switch(ctx context.Context, m grubcfg.Menu) error {
 	defer s.Close()
 	switch {
 	case s.usesSystemdBoot():
-		err = s.switchEntries(m)
+		err = s.switchEntries(ctx, m)
 	case s.usesGRUB():
 		err = s.switchGRUB(ctx, m)
 	default:
