@@ -4,10 +4,10 @@ BIN ?= bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GOFLAGS_BUILD := -buildvcs=false -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 
-.PHONY: help build build-race demo demo-shell test bench lint clean
+.PHONY: help build build-race install demo demo-shell test test-machine test-machine-all bench lint clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' Makefile
 
 build: $(BIN)/txctl ## bin/txupd (the daemon) and bin/txctl (its command, static)
 	CGO_ENABLED=1 go build $(GOFLAGS_BUILD) -o $(BIN)/txupd ./cmd/txupd
@@ -19,6 +19,9 @@ build-race: $(BIN)/txctl ## the same, with the race detector in the daemon
 $(BIN)/txctl:
 	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o $@ ./cmd/txctl
 
+install: build ## what a package would install, below DESTDIR
+	@BIN=$(BIN) scripts/install "$(DESTDIR)"
+
 demo: ## a system on a loop device, updated before your eyes
 	@scripts/apart demo demo
 
@@ -27,6 +30,12 @@ demo-shell: ## the same system, and a shell in which txctl works on it
 
 test: ## everything that CI checks
 	@scripts/test
+
+test-machine: ## each promise once, on a virtual machine that reboots
+	@scripts/test-machine
+
+test-machine-all: ## the same, with everything that repeats a promise
+	@scripts/test-machine --all
 
 bench: ## ratios to the bare ioctls and to the installed tools
 	@scripts/apart test bench

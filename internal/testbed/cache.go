@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,7 +38,7 @@ const (
 	lockPoll = 200 * time.Millisecond
 )
 
-// cached is one file of the cache. The name is for people, the inputs make the key.
+// cached is one file or directory of the cache. The name is for people, the inputs make the key.
 type cached struct {
 	name   string // "debian.tar"
 	inputs []string
@@ -47,6 +46,13 @@ type cached struct {
 	maxAge time.Duration
 	// build writes the file at path; scratch is a directory that is removed afterwards.
 	build func(ctx context.Context, path, scratch string) error
+}
+
+// Cached returns the path of what build made of inputs, a file or a directory,
+// building it where it is missing. The name is for people and made anew for
+// other inputs; build puts its result at path, and scratch is removed afterwards.
+func Cached(ctx context.Context, name string, inputs []string, build func(ctx context.Context, path, scratch string) error) (string, error) {
+	return cached{name: name, inputs: inputs, build: build}.get(ctx)
 }
 
 // get returns the path of the file, building it where it is missing. Processes
@@ -124,7 +130,7 @@ func (c cached) prune(dir, keep string) error {
 		if err != nil || path == keep || !strings.HasSuffix(entry.Name(), "-"+c.name) || time.Since(info.ModTime()) < staleAfter {
 			continue
 		}
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.RemoveAll(path); err != nil {
 			return fmt.Errorf("cannot prune the cache: %w", err)
 		}
 	}
