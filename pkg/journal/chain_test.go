@@ -255,9 +255,35 @@ func TestEventsGiveTheRecords(t *testing.T) {
 						}
 						continue
 					}
-					newModel[n] = drawRecord(rt, n)
-					if err := tx.Put("change", nil, newModel[n]); err != nil {
+					rec, was := drawRecord(rt, n), model[n]
+					if new {
+						was = newModel[n]
+					}
+					a := record.Annotations{Notes: rec.Notes, Tags: rec.Tags, Pinned: rec.Pinned}
+					if old || new {
+						// Put keeps what was annotated, whatever the record says of it.
+						rec.Notes, rec.Tags, rec.Pinned = was.Notes, was.Tags, was.Pinned
+					}
+					newModel[n] = rec
+					put := rec
+					put.Tags, put.Pinned = a.Tags, a.Pinned
+					if err := tx.Put("change", nil, put); err != nil {
 						return err
+					}
+					if (old || new) && rapid.Bool().Draw(rt, "annotate") {
+						a.Notes = append(was.Notes[:len(was.Notes):len(was.Notes)], record.Note{Text: "seen"})
+						got, err := tx.Annotate("note", nil, n, func(now *record.Annotations) error {
+							*now = a
+							return nil
+						})
+						if err != nil {
+							return err
+						}
+						rec.Notes, rec.Tags, rec.Pinned = a.Notes, a.Tags, a.Pinned
+						newModel[n] = rec
+						if len(got.Notes) != len(a.Notes) || got.Pinned != a.Pinned {
+							return fmt.Errorf("annotated as %+v, not %+v", got, a)
+						}
 					}
 				}
 				if fail {

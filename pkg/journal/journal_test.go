@@ -364,8 +364,13 @@ func TestEventsTellWhoDidWhat(t *testing.T) {
 	j := newJournal(t)
 	rec := sample(1)
 	update(t, j, func(tx *Tx) error { return tx.Put("begin", &rec.Actor, rec) })
-	rec.Tags = append(rec.Tags, "keep")
-	update(t, j, func(tx *Tx) error { return tx.Put("tag", &record.Actor{Name: "eve"}, rec) })
+	update(t, j, func(tx *Tx) error {
+		_, err := tx.Annotate("tag", &record.Actor{Name: "eve"}, 1, func(a *record.Annotations) error {
+			a.Tags = append(a.Tags, "keep")
+			return nil
+		})
+		return err
+	})
 	update(t, j, func(tx *Tx) error { return tx.Put("boot", nil, rec) })
 	var got []Event
 	view(t, j, func(tx *Tx) error {

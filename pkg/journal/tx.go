@@ -205,8 +205,10 @@ func (tx *Tx) LastNumber() (n uint64, err error) {
 
 // Put records rec under its number, new or changed, and appends an event of
 // that kind that says what changed; actor is who changed it, nil for txupd
-// itself. rec.FileChanges is ignored: PutFiles keeps those. Members of the
-// stored record that this version does not know stay as they are.
+// itself. rec.FileChanges is ignored: PutFiles keeps those. Of a record that is
+// there notes, tags and pin stay as they are, because whoever puts it may have
+// read it before they were changed: Annotate changes them. So do members of the
+// stored record that this version does not know.
 func (tx *Tx) Put(kind string, actor *record.Actor, rec record.Record) error {
 	err := tx.write(func() error {
 		if kind == "" {
@@ -215,6 +217,11 @@ func (tx *Tx) Put(kind string, actor *record.Actor, rec record.Record) error {
 		old, err := tx.storedRecord(rec.Number)
 		if err != nil {
 			return err
+		}
+		if old != nil {
+			if err := tx.keepAnnotations(old, &rec); err != nil {
+				return err
+			}
 		}
 		patch, err := diffRecord(old, rec)
 		if err != nil {

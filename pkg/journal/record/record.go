@@ -93,6 +93,28 @@ type FileCounts struct {
 	Modified int `json:"modified"`
 }
 
+// Sizes sums up the sizes of changed files, in bytes: a file with several names counts once.
+type Sizes struct {
+	// Written are files that were added or modified, as they are after it.
+	Written int64 `json:"written"`
+	// Replaced are files that were removed or modified, as they were before it.
+	Replaced int64 `json:"replaced"`
+}
+
+// Note is what somebody added to a record after the fact.
+type Note struct {
+	Time  time.Time `json:"time"`
+	Actor Actor     `json:"actor"`
+	Text  string    `json:"text"`
+}
+
+// Annotations are the part of a record that people change after the fact.
+type Annotations struct {
+	Notes  []Note   `json:"notes"`
+	Tags   []string `json:"tags"`
+	Pinned bool     `json:"pinned"`
+}
+
 // EtcDecision is one decision of the three-way merge of /etc.
 type EtcDecision struct {
 	Path     string `json:"path"`
@@ -175,7 +197,9 @@ type Record struct {
 	Kind    string   `json:"kind"` // pkg-add, pkg-remove, update, run, shell, begin, adopt
 	Message string   `json:"message"`
 	Tags    []string `json:"tags"`
-	Error   string   `json:"error,omitempty"`
+	// Notes are what people added later.
+	Notes []Note `json:"notes,omitempty"`
+	Error string `json:"error,omitempty"`
 	// ErrorCode is the name of the bus error that it ended with.
 	ErrorCode string   `json:"error_code,omitempty"`
 	Warnings  []string `json:"warnings,omitempty"`
@@ -190,6 +214,8 @@ type Record struct {
 	Captured     []string      `json:"captured,omitempty"`
 	Boots        []Boot        `json:"boots"`
 	Kernel       string        `json:"kernel"`
+	// Sizes are of what the transaction wrote and removed; nil where it was not measured.
+	Sizes *Sizes `json:"sizes,omitempty"`
 	// BootEntry is nil where the boot loader follows the default subvolume.
 	BootEntry *BootEntry `json:"boot_entry,omitempty"`
 	// Before is how the system stood that it was made on.

@@ -33,6 +33,7 @@ func RunStore(t *testing.T, start func(t *testing.T) (snapshot.Driver, string)) 
 		"FlushRefusesAnotherSubvolume":       testFlushForeign,
 		"FlushFollowsNoLink":                 testFlushLinks,
 		"DefaultIsReadBack":                  testStoreDefault,
+		"StillHoldsARootStill":               testStill,
 		"MarkersBelongToTheirTransaction":    testMarkers,
 		"EntriesListForeignOnesToo":          testEntries,
 		"RefusalsNameWhatWouldBeLeftBehind":  testRefusals,
