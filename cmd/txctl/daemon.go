@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 
 	"github.com/txupd/txupd/internal/bus"
@@ -18,6 +19,16 @@ type daemon interface {
 	List(context.Context) (bus.List, error)
 	Show(context.Context, uint64) (record.Record, error)
 	Log(context.Context, busclient.LogFilter) (bus.Log, error)
+	ShowNow(context.Context, uint64) (bus.Shown, error)
+	Tree(context.Context) (bus.List, error)
+	Blame(ctx context.Context, subject string, limit uint64) (bus.Blame, error)
+	Diff(ctx context.Context, from, to string, o busclient.DiffOptions) (bus.Diff, error)
+	Annotate(context.Context, uint64, busclient.Annotation) error
+	Output(context.Context, uint64) (io.ReadCloser, error)
+	Transcript(context.Context, uint64) (io.ReadCloser, error)
+	Grep(ctx context.Context, text string, ignoreCase bool, limit uint64) (bus.Grep, error)
+	Verify(ctx context.Context, head string) (bus.Verification, error)
+	JournalExport(context.Context) (io.ReadCloser, error)
 	PackageList(ctx context.Context, from string) (bus.Packages, error)
 	Version(context.Context) (string, error)
 	Rollback(context.Context, int64, busclient.RollbackOptions) (uint64, error)

@@ -10,9 +10,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/busclient"
@@ -46,12 +49,18 @@ type fake struct {
 	began     chan struct{} // closed when a transaction is attached to
 	input     busclient.Input
 	about     busclient.About
+
+	filter       busclient.LogFilter
+	cast         string
+	etc          bool // snapshot 3 changed a file in /etc
+	verification bus.Verification
 }
 
 func newFake(t *testing.T) *fake {
 	return &fake{
 		t: t, cancelled: make(chan struct{}), began: make(chan struct{}),
-		outcome: bus.Outcome{Number: 4, Parent: 3, Kind: "run", Phase: record.Committed, Files: record.FileCounts{Added: 1}},
+		verification: bus.Verification{OK: true, Journal: "J", Events: 3},
+		outcome:      bus.Outcome{Number: 4, Parent: 3, Kind: "run", Phase: record.Committed, Files: record.FileCounts{Added: 1}},
 	}
 }
 
@@ -83,13 +92,94 @@ func (f *fake) Show(_ context.Context, n uint64) (record.Record, error) {
 		return record.Record{}, fmt.Errorf("snapshot %d: %w", n, fault.ErrNotFound)
 	}
 	s := f.snapshot(n)
-	return record.Record{Number: n, Parent: s.Parent, Phase: record.Committed, Created: s.Created, Message: s.Message,
+	var files []record.FileChange
+	if f.etc && n == 3 {
+		files = []record.FileChange{{Path: "/etc/motd", Change: record.Added}}
+	}
+	return record.Record{Number: n, Parent: s.Parent, Phase: record.Committed, Created: s.Created, Message: s.Message, FileChanges: files,
 		PackageChanges: []record.PackageChange{{Name: fmt.Sprintf("p%d", n), Arch: "all", Change: record.Added, New: "1"}}}, nil
 }
 
 func (f *fake) Log(_ context.Context, filter busclient.LogFilter) (bus.Log, error) {
 	f.called("log %d %q", filter.Limit, filter.Package)
+	f.filter = filter
 	return bus.Log{}, nil
+}
+
+func (f *fake) ShowNow(ctx context.Context, n uint64) (bus.Shown, error) {
+	rec, err := f.Show(ctx, n)
+	return bus.Shown{Record: rec, Roles: []string{bus.RoleDefault, bus.RolePending}[:min(2, int(n)-1)]}, err
+}
+
+func (f *fake) Tree(context.Context) (bus.List, error) { return f.List(context.Background()) }
+
+func (f *fake) Blame(_ context.Context, subject string, limit uint64) (bus.Blame, error) {
+	f.called("blame %q %d", subject, limit)
+	return bus.Blame{Subject: subject, Complete: true}, nil
+}
+
+func (f *fake) Diff(_ context.Context, from, to string, o busclient.DiffOptions) (bus.Diff, error) {
+	f.called("diff %q %q now=%v patch=%v %q", from, to, o.Now, o.Patch, o.Paths)
+	if o.Patch && f.refuse != nil {
+		return bus.Diff{}, f.refuse
+	}
+	doc := bus.Diff{From: 1, To: 3}
+	if o.Patch {
+		doc.Patches = []bus.Patch{{Path: "/etc/motd", Text: "@@ -0,0 +1 @@\n+hello\n", After: &bus.File{Type: bus.FileRegular}}}
+	}
+	if o.Now {
+		doc.Files = []record.FileChange{{Path: "/etc/fstab", Change: record.Modified}}
+	}
+	return doc, nil
+}
+
+func (f *fake) Annotate(_ context.Context, n uint64, a busclient.Annotation) error {
+	note, pin := "-", "-"
+	if a.Note != nil {
+		note = *a.Note
+	}
+	if a.Pin != nil {
+		pin = fmt.Sprint(*a.Pin)
+	}
+	f.called("annotate %d note=%s tags=%q drop=%q pin=%s", n, note, a.Tags, a.DropTags, pin)
+	return f.refuse
+}
+
+func (f *fake) Output(_ context.Context, n uint64) (io.ReadCloser, error) {
+	f.called("output %d", n)
+	if f.refuse != nil {
+		return nil, f.refuse
+	}
+	z, err := zstd.NewWriter(nil)
+	if err != nil {
+		return nil, err
+	}
+	return io.NopCloser(bytes.NewReader(z.EncodeAll([]byte("one\n\x1b[2Jtwo\n"), nil))), nil
+}
+
+func (f *fake) Transcript(_ context.Context, n uint64) (io.ReadCloser, error) {
+	f.called("transcript %d", n)
+	if f.refuse != nil {
+		return nil, f.refuse
+	}
+	return io.NopCloser(strings.NewReader(f.cast)), nil
+}
+
+func (f *fake) Grep(_ context.Context, text string, ignoreCase bool, limit uint64) (bus.Grep, error) {
+	f.called("grep %q %v %d", text, ignoreCase, limit)
+	if text == "nothing" {
+		return bus.Grep{Text: text, Complete: true}, nil
+	}
+	return bus.Grep{Text: text, Complete: true, Matches: []bus.Match{{Number: 3, Line: 1, Text: "an error"}}}, f.refuse
+}
+
+func (f *fake) Verify(_ context.Context, head string) (bus.Verification, error) {
+	f.called("verify %q", head)
+	return f.verification, f.refuse
+}
+
+func (f *fake) JournalExport(context.Context) (io.ReadCloser, error) {
+	return io.NopCloser(strings.NewReader("{\"type\":\"journal\"}\n{\"type\":\"end\"}\n")), f.refuse
 }
 
 func (f *fake) PackageList(_ context.Context, from string) (bus.Packages, error) {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -69,11 +70,15 @@ func (a *app) rollback(name string, o rollbackOptions) error {
 	if err != nil {
 		return err
 	}
+	asked := isTerminal(a.stdin) && isTerminal(a.stderr) && !a.json
+	if o.dryRun || asked {
+		a.findEdits(d, &r)
+	}
 	if o.dryRun || r.Default == r.Previous && !o.asCommitted {
 		return a.result(rollbackDocument(r), func(s present.Screen) string { return s.Rollback(r) })
 	}
 	// It takes nothing away, so that scripts are not asked; a person sees what it means first.
-	if isTerminal(a.stdin) && isTerminal(a.stderr) && !a.json {
+	if asked {
 		plan := r
 		plan.Planned = true
 		if err := a.confirm("rollback", a.words().Rollback(plan)+"\nGo on?"); err != nil {
@@ -129,6 +134,19 @@ func (a *app) planRollback(d daemon, name string, o rollbackOptions) (present.Ro
 	return r, nil
 }
 
+// findEdits finds what was written to the running root since its commit, where
+// that is left behind. A root that txupd did not make has no image to compare
+// with: then it is not known.
+func (a *app) findEdits(d daemon, r *present.Rollback) {
+	if r.Default == r.Booted || r.Default == r.Previous {
+		return
+	}
+	running := strconv.FormatUint(r.Booted, 10)
+	if edits, err := d.Diff(a.urged, running, running, busclient.DiffOptions{Now: true}); err == nil {
+		r.Edits, r.EditsKnown = edits.Files, true
+	}
+}
+
 // exists fails where there is no snapshot n.
 func (a *app) exists(d daemon, n uint64) error {
 	list, err := d.List(a.urged)
@@ -149,7 +167,7 @@ func (a *app) choice(d daemon, st bus.Status) (uint64, error) {
 	if st.Pending != nil {
 		return st.Booted.Number, nil
 	}
-	log, err := d.Log(a.urged, busclient.LogFilter{})
+	log, err := d.Log(a.urged, busclient.LogFilter{Brief: true})
 	if err != nil {
 		return 0, err
 	}
@@ -189,6 +207,8 @@ type rolledBack struct {
 	Kernel       string            `json:"kernel"`
 	// AsCommitted is the snapshot that the new one was made of.
 	AsCommitted *uint64 `json:"as_committed"`
+	// Edits were made to the running root since it was committed, and are not in the new default; null where that is not known.
+	Edits []record.FileChange `json:"edits"`
 }
 
 func rollbackDocument(r present.Rollback) rolledBack {
@@ -206,7 +226,12 @@ func rollbackDocument(r present.Rollback) rolledBack {
 			of = &r.Default
 		}
 	}
+	var edits []record.FileChange
+	if r.EditsKnown {
+		edits = append([]record.FileChange{}, r.Edits...)
+	}
 	return rolledBack{
+		Edits: edits,
 		Files: r.Files(), KernelBefore: r.KernelBefore, Kernel: r.KernelAfter, AsCommitted: of,
 		Default: r.Default, Previous: r.Previous, Changed: r.Default != r.Previous && !r.DryRun, DryRun: r.DryRun,
 		RebootRequired: r.Default != r.Booted,

@@ -3,10 +3,16 @@
 package main
 
 import (
+	"slices"
+	"strconv"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/present"
+	"github.com/txupd/txupd/pkg/journal/record"
 )
 
 func (a *app) showCommand() *cobra.Command {
@@ -36,31 +42,52 @@ func (a *app) show(name string, files bool) error {
 	if err != nil {
 		return err
 	}
-	st, err := d.Status(a.asked)
+	n, err := a.numberOf(d, name)
 	if err != nil {
 		return err
 	}
-	n, err := resolve("NUMBER", name, st)
+	found, err := d.ShowNow(a.asked, n)
 	if err != nil {
 		return err
 	}
-	rec, err := d.Show(a.asked, n)
-	if err != nil {
-		return err
+	rec := found.Record
+	doc := shown{Shown: found}
+	why := ""
+	if doc.EtcPatches, err = a.etcPatches(d, rec); err != nil {
+		why = err.Error()
 	}
-	return a.result(rec, func(s present.Screen) string { return s.Show(rec, rolesOf(n, st), files) })
+	return a.result(doc, func(s present.Screen) string {
+		text := s.Show(rec, told(found.Roles), files) + s.Etc(doc.EtcPatches)
+		if why != "" {
+			text += "\n" + s.Paragraph("What changed in files of /etc cannot be shown: "+present.Plain(why))
+		}
+		return text
+	})
 }
 
-// rolesOf names the roles that number n has.
-func rolesOf(n uint64, st bus.Status) []string {
-	var roles []string
-	for _, r := range []struct {
-		one  *bus.Snapshot
-		name string
-	}{{st.Booted, bus.RoleBooted}, {st.Pending, bus.RolePending}, {st.LastGood, bus.RoleLastGood}} {
-		if r.one != nil && r.one.Number == n && !r.one.Foreign {
-			roles = append(roles, r.name)
-		}
+// shown is the document of `show`: the record, and what it did to files in
+// /etc; null where that is not for who asks, or gone.
+type shown struct {
+	bus.Shown
+	EtcPatches []bus.Patch `json:"etc_patches"`
+}
+
+// etcPatches asks for the contents of files in /etc, if any changed.
+func (a *app) etcPatches(d daemon, rec record.Record) ([]bus.Patch, error) {
+	inEtc := func(f record.FileChange) bool { return strings.HasPrefix(f.Path, "/etc/") }
+	if rec.Phase != record.Committed || rec.Parent == nil || rec.Deleted != nil || !slices.ContainsFunc(rec.FileChanges, inEtc) {
+		return nil, nil
 	}
-	return roles
+	doc, err := d.Diff(a.asked, bus.WordBase, strconv.FormatUint(rec.Number, 10), busclient.DiffOptions{Patch: true, Paths: []string{"/etc"}})
+	if err != nil {
+		return nil, err
+	}
+	return doc.Patches, nil
+}
+
+// told are the roles that go with a verdict; what boots next without being pending is booted.
+func told(roles []string) []string {
+	return slices.DeleteFunc(slices.Clone(roles), func(r string) bool {
+		return r != bus.RoleBooted && r != bus.RolePending && r != bus.RoleLastGood
+	})
 }

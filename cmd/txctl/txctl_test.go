@@ -168,6 +168,7 @@ func TestDryRunsChangeNothing(t *testing.T) {
 	for _, line := range []string{"rollback --dry-run", "rollback 2 --dry-run", "delete 2 3 --dry-run"} {
 		f := newFake(t)
 		got := f.txctl(nil, strings.Split(line, " ")...)
+		f.calls = slices.DeleteFunc(f.calls, func(call string) bool { return strings.HasPrefix(call, "diff ") })
 		if got.code != 0 || len(f.calls) > 0 || !strings.Contains(got.stdout, "othing was changed") {
 			t.Errorf("%s: exit %d, calls %q\n%s%s", line, got.code, f.calls, got.stdout, got.stderr)
 		}

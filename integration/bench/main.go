@@ -26,6 +26,13 @@ func main() {
 	runs := flag.Int("n", 31, "runs of each measurement; medians are printed")
 	only := flag.String("only", "", "only the benchmarks whose name contains this")
 	flag.Parse()
+	if images := os.Getenv(compareIn); images != "" {
+		if err := (&stage{ctx: context.Background()}).tellMemory(images); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if err := bench(ctx, *runs, *only); err != nil {
@@ -86,7 +93,7 @@ func bench(ctx context.Context, runs int, only string) (err error) {
 		run  func() error
 	}{
 		{"status", s.status}, {"memory", s.memory}, {"transaction", s.transaction}, {"package", s.packageAdd},
-		{"files", s.manyFiles}, {"snapshots", s.manySnapshots},
+		{"files", s.manyFiles}, {"compare", s.compare}, {"journal", s.history}, {"snapshots", s.manySnapshots},
 	} {
 		if !strings.Contains(b.name, only) {
 			continue

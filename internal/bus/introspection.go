@@ -130,13 +130,14 @@ const ManagerXML = standardXML + `
    <arg name="options" type="a{sv}" direction="in"/>
    <arg name="json" type="s" direction="out"/>
   </method>
-  <!-- Show sends the JSON document of one transaction as a file: read it to its end. -->
+  <!-- Show sends the JSON document of one transaction as a file: read it to its end. It is the record, and the roles that its snapshot has. -->
   <method name="Show">
    <arg name="number" type="t" direction="in"/>
    <arg name="options" type="a{sv}" direction="in"/>
    <arg name="document" type="h" direction="out"/>
   </method>
-  <!-- Log sends the JSON document of many transactions, newest first, as a file. Options: limit, package. -->
+  <!-- Log sends the JSON document of many transactions, newest first, as a file.
+       Options: limit, package, path, since, until, actor, state, tag, text, brief. -->
   <method name="Log">
    <arg name="options" type="a{sv}" direction="in"/>
    <arg name="document" type="h" direction="out"/>
@@ -145,6 +146,61 @@ const ManagerXML = standardXML + `
   <method name="PackageList">
    <arg name="options" type="a{sv}" direction="in"/>
    <arg name="document" type="h" direction="out"/>
+  </method>
+  <!-- Tree answers a JSON document of every snapshot that exists and of the deleted ones that connect them. -->
+  <method name="Tree">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="document" type="h" direction="out"/>
+  </method>
+  <!-- Blame sends the JSON document of every change of a path (it begins with a slash), of what is below it or matches the pattern,
+       or of a package, newest first, as a file. Options: limit (of transactions). -->
+  <method name="Blame">
+   <arg name="subject" type="s" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="document" type="h" direction="out"/>
+  </method>
+  <!-- Diff sends the JSON document of what is different between two snapshots, numbers or words, as a file. Both empty: the booted one and
+       the pending one; the second empty: what boots next. "base" as the first: what the second was made from.
+       Options: now, paths, patch (needs authorisation), context. -->
+  <method name="Diff">
+   <arg name="from" type="s" direction="in"/>
+   <arg name="to" type="s" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="document" type="h" direction="out"/>
+  </method>
+  <!-- Annotate adds to the record of a transaction, or takes from it. Options: note, tags, drop_tags, pin. -->
+  <method name="Annotate">
+   <arg name="number" type="t" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+  </method>
+  <!-- Output sends what the commands of a transaction printed, compressed with zstd, as a file. -->
+  <method name="Output">
+   <arg name="number" type="t" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="output" type="h" direction="out"/>
+  </method>
+  <!-- Transcript sends what a transaction printed on terminals, as a file in the format asciicast v2. -->
+  <method name="Transcript">
+   <arg name="number" type="t" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="transcript" type="h" direction="out"/>
+  </method>
+  <!-- Grep sends the JSON document of the lines of recorded output that hold a text, newest transaction first, as a file.
+       Options: limit, ignore_case. -->
+  <method name="Grep">
+   <arg name="text" type="s" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="document" type="h" direction="out"/>
+  </method>
+  <!-- Verify answers a JSON document: whether the journal is what was written. Options: head. -->
+  <method name="Verify">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="document" type="h" direction="out"/>
+  </method>
+  <!-- JournalExport sends the journal as lines of JSON. -->
+  <method name="JournalExport">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="lines" type="h" direction="out"/>
   </method>
   <property name="Version" type="s" access="read"/>
   <property name="Root" type="s" access="read"/>

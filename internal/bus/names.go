@@ -40,6 +40,23 @@ const (
 	OptLimit         = "limit"          // t: at most so many
 	OptPackage       = "package"        // s: only what touched this package
 	OptAsCommitted   = "as_committed"   // b: what it was when it was committed, not as it was last left
+	OptPath          = "path"           // s: only what touched this path, what is below it, or what matches the pattern
+	OptPaths         = "paths"          // as: only these paths or patterns
+	OptSince         = "since"          // x: created at this second since 1970 or later
+	OptUntil         = "until"          // x: created before it
+	OptActor         = "actor"          // s: only those of this user or unit
+	OptState         = "state"          // s: one of States
+	OptTag           = "tag"            // s: only those with this tag
+	OptText          = "text"           // s: only those whose message or notes hold it, in whatever case
+	OptNote          = "note"           // s: a note that is added
+	OptDropTags      = "drop_tags"      // as: tags that are taken away
+	OptPin           = "pin"            // b: protect the snapshot from deletion, or do so no more
+	OptBrief         = "brief"          // b: records without commands, packages one by one, boots and decisions
+	OptNow           = "now"            // b: as they are now, not as they were committed
+	OptPatch         = "patch"          // b: with the contents of files; needs authorisation
+	OptContext       = "context"        // u: so many lines around each change
+	OptHead          = "head"           // s: JOURNAL:SEQ:HASH, a head that was kept elsewhere
+	OptIgnoreCase    = "ignore_case"    // b: in whatever case
 	OptCommand       = "command"        // u: only the output of this command of the transaction, up to its end
 )
 
@@ -50,6 +67,9 @@ const (
 	WordPending  = "pending"
 	WordLastGood = "last-good"
 )
+
+// WordBase stands, as the first of two snapshots to compare, for what the second was made from.
+const WordBase = "base"
 
 // TransactionPath is the object of transaction n.
 func TransactionPath(n uint64) string { return TransactionPrefix + strconv.FormatUint(n, 10) }

@@ -39,6 +39,8 @@ type Snapshot struct {
 	ContainedIn *uint64 `json:"contained_in,omitempty"`
 	// Foreign: another tool made it and the journal knows nothing of it.
 	Foreign bool `json:"foreign,omitempty"`
+	// Deleted: it is here for its descendants' sake only.
+	Deleted *time.Time `json:"deleted,omitempty"`
 }
 
 // Transaction is the one that is in progress.

@@ -220,24 +220,6 @@ func (c *Client) Show(ctx context.Context, n uint64) (doc record.Record, err err
 	return doc, c.document(ctx, "Show", []any{n, options{}}, &doc)
 }
 
-// LogFilter selects records.
-type LogFilter struct {
-	Limit   uint64 // 0 is no limit
-	Package string
-}
-
-// Log returns records, newest first.
-func (c *Client) Log(ctx context.Context, f LogFilter) (doc bus.Log, err error) {
-	o := options{}
-	if f.Limit > 0 {
-		o[bus.OptLimit] = dbus.MakeVariant(f.Limit)
-	}
-	if f.Package != "" {
-		o[bus.OptPackage] = dbus.MakeVariant(f.Package)
-	}
-	return doc, c.document(ctx, "Log", []any{o}, &doc)
-}
-
 // PackageList lists the packages of a snapshot: a number or word, "" for the pending one, else the booted one.
 func (c *Client) PackageList(ctx context.Context, from string) (doc bus.Packages, err error) {
 	o := options{}

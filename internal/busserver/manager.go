@@ -51,7 +51,16 @@ func (s *Server) managerMethods() map[string]method {
 		"Status":        {run: func(*call) ([]any, error) { return jsonText(s.updater.Status()) }},
 		"List":          {run: func(*call) ([]any, error) { return jsonText(s.updater.List()) }},
 		"Show":          {run: s.show},
-		"Log":           {options: []string{bus.OptLimit, bus.OptPackage}, run: s.logOf},
+		"Log":           {options: logOptions, run: s.logOf},
+		"Tree":          {run: func(*call) ([]any, error) { return s.jsonFile(s.updater.Tree()) }},
+		"Blame":         {options: []string{bus.OptLimit}, run: s.blame},
+		"Diff":          {options: []string{bus.OptNow, bus.OptPaths, bus.OptPatch, bus.OptContext}, run: s.diff},
+		"Annotate":      {private: true, options: []string{bus.OptNote, bus.OptTags, bus.OptDropTags, bus.OptPin}, run: s.annotate},
+		"Output":        {private: true, run: s.logged((*update.Updater).OutputFile)},
+		"Transcript":    {private: true, run: s.logged((*update.Updater).TranscriptFile)},
+		"Grep":          {private: true, options: []string{bus.OptLimit, bus.OptIgnoreCase}, run: s.grep},
+		"Verify":        {options: []string{bus.OptHead}, run: s.verify},
+		"JournalExport": {private: true, run: s.journalExport},
 		"PackageList":   {options: []string{bus.OptFrom}, run: s.packageList},
 	}
 }
@@ -67,17 +76,24 @@ func (s *Server) request(c *call, kind string) (update.Request, error) {
 			return q, err
 		}
 	}
-	if len(q.Tags) > maxTags {
-		return q, fmt.Errorf("%w: %d tags, at most %d are accepted", fault.ErrInvalidArgument, len(q.Tags), maxTags)
-	}
-	for _, tag := range q.Tags {
-		if tag == "" || len(tag) > maxTag || strings.ContainsFunc(tag, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) {
-			return q, fmt.Errorf("%w: tag %s: one word of at most %d bytes is accepted", fault.ErrInvalidArgument, quoted(tag), maxTag)
-		}
+	if err := checkTags(q.Tags); err != nil {
+		return q, err
 	}
 	var err error
 	q.Actor, err = s.actor(c)
 	return q, err
+}
+
+func checkTags(tags []string) error {
+	if len(tags) > maxTags {
+		return fmt.Errorf("%w: %d tags, at most %d are accepted", fault.ErrInvalidArgument, len(tags), maxTags)
+	}
+	for _, tag := range tags {
+		if tag == "" || len(tag) > maxTag || strings.ContainsFunc(tag, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) {
+			return fmt.Errorf("%w: tag %s: one word of at most %d bytes is accepted", fault.ErrInvalidArgument, quoted(tag), maxTag)
+		}
+	}
+	return nil
 }
 
 func checkMessage(m string) error {
@@ -266,13 +282,7 @@ func (s *Server) delete(c *call) ([]any, error) {
 }
 
 func (s *Server) show(c *call) ([]any, error) {
-	rec, err := s.updater.Show(snapshot.Number(c.args[0].(uint64)))
-	return s.jsonFile(rec, err)
-}
-
-func (s *Server) logOf(c *call) ([]any, error) {
-	records, err := s.updater.Records(update.LogRequest{Limit: option[uint64](c.options, bus.OptLimit), Package: option[string](c.options, bus.OptPackage)})
-	return s.jsonFile(bus.Log{Records: records}, err)
+	return s.jsonFile(s.updater.ShowNow(snapshot.Number(c.args[0].(uint64))))
 }
 
 func (s *Server) packageList(c *call) ([]any, error) {

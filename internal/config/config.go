@@ -28,6 +28,7 @@ const (
 type Config struct {
 	Boot   Boot
 	Health Health
+	Log    Log
 
 	origins map[string]string // by key: FILE:LINE of what was set
 }
@@ -48,6 +49,12 @@ type Health struct {
 	Network      bool
 	NetworkWait  time.Duration
 	IgnoreUnits  []string // globs
+}
+
+// Log is the section [log].
+type Log struct {
+	TotalSize       int // MiB, of what is recorded of all transactions
+	TransactionSize int // MiB, of one before it is compressed
 }
 
 // settings lists every key there is. A new one is a field above and a line here.
@@ -73,6 +80,10 @@ func (c *Config) settings() []setting {
 			"how long a boot is given to get its default route"),
 		globs("health.ignore-units", &c.Health.IgnoreUnits, nil,
 			"units whose failure says nothing about a boot"),
+		integer("log.total-size", &c.Log.TotalSize, 256, 1, 1<<20,
+			"how many MiB the recorded output of all transactions may take; the oldest goes first"),
+		integer("log.transaction-size", &c.Log.TransactionSize, 16, 1, 1<<10,
+			"how many MiB of output are recorded of one transaction; of more the middle is left out"),
 	}
 }
 

@@ -58,6 +58,7 @@ func TestWithoutFilesTheDefaultsHold(t *testing.T) {
 			Timeout: time.Minute, TotalTimeout: 10 * time.Minute,
 			FailedUnits: true, Network: true, NetworkWait: 30 * time.Second,
 		},
+		Log: Log{TotalSize: 256, TransactionSize: 16},
 	}
 	if diff := cmp.Diff(want, c, unexported); diff != "" {
 		t.Errorf("without a file (-want +got):\n%s", diff)
@@ -104,6 +105,8 @@ func TestLaterFilesWinKeyByKey(t *testing.T) {
 		"health.total-timeout":     `"10m" default`,
 		"health.failed-units":      "false /etc/txupd/txupd.toml:2",
 		"health.network":           "true default",
+		"log.total-size":           "256 default",
+		"log.transaction-size":     "16 default",
 		"health.network-wait":      `"30s" default`,
 		"health.ignore-units":      `["c-*.service"] /etc/txupd/conf.d/10-a.toml:5`,
 	}, got); diff != "" {
@@ -251,6 +254,8 @@ func drawn(t *rapid.T, key string) string {
 	switch key {
 	case "boot.tries":
 		return fmt.Sprint(rapid.IntRange(1, MaxTries).Draw(t, key))
+	case "log.total-size", "log.transaction-size":
+		return fmt.Sprint(rapid.IntRange(1, 1024).Draw(t, key))
 	case "boot.automatic-rollbacks":
 		return fmt.Sprint(rapid.IntRange(0, 100).Draw(t, key))
 	case "boot.grub-directory":

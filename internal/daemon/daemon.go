@@ -115,8 +115,13 @@ func (c Config) updater(root string, store *snapshot.Store, log *journal.Journal
 	if line == "" {
 		line = runningCommandLine(root)
 	}
+	var heads func(context.Context) ([]journal.Head, error)
+	if root == "/" { // another system's are not in this one's
+		heads = systemHeads
+	}
 	return update.New(update.Deps{
-		Root: root, Driver: btrfs.Driver{}, Search: &btrfs.Searcher{}, Store: store, Journal: log,
+		Heads: heads,
+		Root:  root, Driver: btrfs.Driver{}, Search: &btrfs.Searcher{}, Store: store, Journal: log,
 		Boot: boot.New(boot.Host{
 			Root: root, CommandLine: line, GrubDir: settings.Boot.GRUBDirectory, Log: c.Log,
 		}),

@@ -85,14 +85,7 @@ func inAll(p record.PackageCounts, f record.FileCounts) string {
 func (s Screen) packageRows(changes []record.PackageChange, indent int) string {
 	rows := make([][]string, len(changes))
 	for i, c := range changes {
-		version := plain(c.New)
-		switch c.Change {
-		case record.Removed:
-			version = plain(c.Old)
-		case record.Upgraded, record.Downgraded:
-			version = plain(c.Old) + faint(" → ") + plain(c.New)
-		}
-		rows[i] = []string{sign(c.Change), plain(c.Name), version, faint(plain(c.Arch))}
+		rows[i] = []string{sign(c.Change), plain(c.Name), version(c), faint(plain(c.Arch))}
 	}
 	return s.table([]column{{}, {least: 16}, {least: 16}, {}}, rows, indent)
 }

@@ -105,6 +105,10 @@ type Rollback struct {
 	// AsCommitted: the new default is a snapshot of what another one, Of, was when it was committed.
 	AsCommitted bool
 	Of          uint64
+	// Edits are what was written to the running root since it was committed, which the new default
+	// does not have; it stays where it is.
+	Edits      []record.FileChange
+	EditsKnown bool
 	// Planned: it is about to be done, if a person agrees; DryRun: only shown.
 	Planned, DryRun bool
 }
@@ -144,6 +148,7 @@ func (s Screen) Rollback(r Rollback) string {
 	if r.KernelBefore != r.KernelAfter && r.KernelBefore != "" && r.KernelAfter != "" {
 		fmt.Fprintf(&b, "%s  %s → %s\n", bold("Kernel"), plain(r.KernelBefore), plain(r.KernelAfter))
 	}
+	s.edits(&b, r)
 	if r.Planned {
 		return b.String()
 	}
@@ -159,6 +164,31 @@ func (s Screen) Rollback(r Rollback) string {
 	}
 	b.WriteString(s.advice(advice))
 	return b.String()
+}
+
+// mostEdits are shown one by one, and only those in /etc: the rest is mostly the system's own.
+const mostEdits = 20
+
+func (s Screen) edits(b *strings.Builder, r Rollback) {
+	if len(r.Edits) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n%s  %s since, which %d does not have\n", bold(fmt.Sprintf("Edits to the running %d", r.Booted)), filesInWords(record.CountFiles(r.Edits)), r.Default)
+	shown := 0
+	for _, f := range r.Edits {
+		if strings.HasPrefix(f.Path, "/etc/") && shown < mostEdits {
+			fmt.Fprintf(b, "  %s %s\n", sign(f.Change), plain(f.Path))
+			shown++
+		}
+	}
+	if more := len(r.Edits) - shown; more > 0 {
+		if shown > 0 {
+			fmt.Fprintf(b, "  … and %d more", more)
+		} else {
+			fmt.Fprintf(b, "  none of them in /etc")
+		}
+		fmt.Fprintf(b, "; \"txctl diff --now %d %d\" shows them\n", r.Booted, r.Booted)
+	}
 }
 
 // Deleted tells what was deleted, or would be.

@@ -231,6 +231,7 @@ func screens(s Screen) map[string]string {
 	settings.Error = "/etc/txupd/txupd.toml:3: boot.trys is no key; did you mean boot.tries?"
 	all["config-wrong"] = s.Config(settings)
 	all["deleted"] = s.Deletion(snapshots[2:]) + s.Deleted([]uint64{5, 6}, false) + s.Deleted([]uint64{5}, false) + s.Deleted([]uint64{5, 6, 9}, true)
+	changelog(s, all)
 	return all
 }
 

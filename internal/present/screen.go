@@ -141,3 +141,6 @@ func and(words []string) string {
 	}
 	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
 }
+
+// Plain makes text from elsewhere safe to print on one line.
+func Plain(s string) string { return plain(s) }

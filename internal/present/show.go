@@ -3,7 +3,6 @@
 package present
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,6 +21,7 @@ func (s Screen) Show(r record.Record, roles []string, allFiles bool) string {
 	var b strings.Builder
 	b.WriteString(bold(fmt.Sprintf("Transaction %d", r.Number)) + "  " + s.standing(r, roles) + "\n")
 	s.facts(&b, r)
+	s.notes(&b, r.Notes)
 	s.commands(&b, r.Commands)
 	if len(r.PackageChanges) > 0 {
 		fmt.Fprintf(&b, "\n%s  %s\n%s", bold("Packages"), packagesInWords(record.CountPackages(r.PackageChanges)), s.packageRows(r.PackageChanges, 2))
@@ -99,6 +99,9 @@ func (s Screen) facts(b *strings.Builder, r record.Record) {
 		tags[i] = plain(t)
 	}
 	fact("Tags", strings.Join(tags, " "))
+	if r.Sizes != nil {
+		fact("Size", bytesInWords(r.Sizes.Written)+" written, "+bytesInWords(r.Sizes.Replaced)+" replaced")
+	}
 }
 
 func (s Screen) whoInFull(a record.Actor) string {
@@ -149,46 +152,34 @@ func CommandLine(argv []string) string {
 // nothing that the packages do not say.
 var databases = []string{"/var/lib/dpkg/", "/usr/lib/sysimage/rpm/", "/var/lib/rpm/", "/var/lib/apt/"}
 
-// files lists changed files below the package that they belong to, and first
-// those of none: nothing else tells of them.
+// files lists what changed.
 func (s Screen) files(b *strings.Builder, r record.Record, all bool) {
-	words := filesInWords(r.Files)
-	if words == "" && len(r.FileChanges) == 0 {
+	if len(r.FileChanges) == 0 {
+		if words := filesInWords(r.Files); words != "" {
+			fmt.Fprintf(b, "\n%s  %s\n", bold("Files"), words)
+		}
 		return
 	}
-	fmt.Fprintf(b, "\n%s  %s\n", bold("Files"), words)
-	changes := slices.Clone(r.FileChanges)
-	ofDatabase, more := 0, 0
-	if !all {
-		known := len(changes)
-		changes = slices.DeleteFunc(changes, func(c record.FileChange) bool {
-			return slices.ContainsFunc(databases, func(dir string) bool { return strings.HasPrefix(c.Path, dir) })
-		})
-		ofDatabase = known - len(changes)
+	s.fileList(b, r.FileChanges, all, fmt.Sprintf("\"txctl show --files %d\" shows them\n", r.Number))
+}
+
+// Etc draws what a transaction did to files in /etc, "" for nothing.
+func (s Screen) Etc(patches []bus.Patch) string {
+	if len(patches) == 0 {
+		return ""
 	}
-	slices.SortStableFunc(changes, func(a, b record.FileChange) int {
-		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Path, b.Path))
-	})
-	if !all && len(changes) > mostFiles {
-		more = len(changes) - mostFiles
-		changes = changes[:mostFiles]
-	}
-	for i, c := range changes {
-		if i == 0 || c.Owner != changes[i-1].Owner {
-			owner := "of package " + plain(c.Owner)
-			if c.Owner == "" {
-				owner = "of no package"
+	return "\n" + bold("In /etc") + "\n" + s.Patches(patches)
+}
+
+// notes are what people added later.
+func (s Screen) notes(b *strings.Builder, notes []record.Note) {
+	for _, n := range notes {
+		fmt.Fprintf(b, "\n%s  %s, %s\n", bold("Note"), s.who(n.Actor), s.ago(n.Time))
+		for _, l := range lines(strings.TrimSpace(n.Text)) {
+			for _, part := range s.wrap(l, 2) {
+				b.WriteString(strings.TrimRight("  "+part, " ") + "\n")
 			}
-			b.WriteString("  " + faint(owner) + "\n")
 		}
-		fmt.Fprintf(b, "    %s %s\n", sign(c.Change), plain(c.Path))
-	}
-	rest := fmt.Sprintf("\"txctl show --files %d\" shows them\n", r.Number)
-	if more > 0 {
-		fmt.Fprintf(b, "  … and %d more; %s", more, rest)
-	}
-	if ofDatabase > 0 {
-		fmt.Fprintf(b, "  %s\n", faint(count(ofDatabase, "file")+" of the package database"))
 	}
 }
 

@@ -201,6 +201,7 @@ func (t *Transaction) changes(ctx context.Context) ([]record.FileChange, error) 
 	}
 	if len(files) > 0 {
 		t.attribute(ctx, before.Dir, after.Dir, files)
+		t.measure(before.Dir, after.Dir, files)
 	}
 	return files, nil
 }

@@ -161,6 +161,10 @@ func (t *Transaction) run(ctx context.Context, c Command) (exit int, err error) 
 	t.mu.Unlock()
 	t.output.begin(index)
 	defer t.output.end(index)
+	if c.Terminal != nil {
+		t.output.terminal(*c.Terminal)
+		defer t.output.terminal(sandbox.Size{})
+	}
 	defer func() {
 		// A transaction of one go ends with the error, an open one goes on.
 		if err != nil && t.rec.Kind == KindBegin {
@@ -330,7 +334,11 @@ func (t *Transaction) Resize(size sandbox.Size) error {
 	if t.process == nil || t.process.Terminal() == nil {
 		return fmt.Errorf("transaction %d has no terminal: %w", t.number, fault.ErrNotFound)
 	}
-	return t.process.Resize(size)
+	if err := t.process.Resize(size); err != nil {
+		return err
+	}
+	t.output.terminal(size)
+	return nil
 }
 
 // Attachment is a client's ends of a transaction's streams.

@@ -10,28 +10,38 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"sync"
+	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
+
+	"github.com/txupd/txupd/internal/config"
+	"github.com/txupd/txupd/internal/sandbox"
 )
 
 // Stream tells output from errors.
 type Stream byte
 
-// The streams of a command.
+// The streams of a command. What it reads is no stream here: what is typed is
+// recorded only where the terminal prints it.
 const (
 	Stdout Stream = 1
 	Stderr Stream = 2
+	// resized is no output: its four bytes say that a terminal has so many rows
+	// and columns from here on, or with zeros that what follows comes from none.
+	resized Stream = 3
 )
 
-// frameHeader stands before each piece of output: stream, four bytes of length.
-const frameHeader = 5
+// frameHeader stands before each piece of output: stream, four bytes of length,
+// eight of when it came, in microseconds since the output began.
+const frameHeader = 13
 
 // Output collects what the commands of one transaction print.
 type Output struct {
-	dir string // where the log goes
+	dir    string // where the log goes
+	bounds config.Log
+	now    func() time.Time
+	began  time.Time
 
 	mu      sync.Mutex
 	grown   *sync.Cond
@@ -50,8 +60,8 @@ type part struct{ from, to int64 }
 // Everything is the command of readers who want the output of all.
 const Everything = -1
 
-func newOutput(dir string) *Output {
-	o := &Output{dir: dir, parts: map[int]part{}}
+func newOutput(dir string, bounds config.Log, now func() time.Time) *Output {
+	o := &Output{dir: dir, bounds: bounds, now: now, began: now(), parts: map[int]part{}}
 	o.grown = sync.NewCond(&o.mu)
 	return o
 }
@@ -92,6 +102,7 @@ func (o *Output) write(s Stream, p []byte) {
 	frame := make([]byte, frameHeader+len(p))
 	frame[0] = byte(s)
 	binary.BigEndian.PutUint32(frame[1:], uint32(len(p)))
+	binary.BigEndian.PutUint64(frame[5:], uint64(max(0, o.now().Sub(o.began).Microseconds())))
 	copy(frame[frameHeader:], p)
 	if _, err := o.file.WriteAt(frame, o.size); err != nil {
 		o.failure = fmt.Errorf("cannot keep the output of the command: %w", err)
@@ -99,6 +110,14 @@ func (o *Output) write(s Stream, p []byte) {
 	}
 	o.size += int64(len(frame))
 	o.grown.Broadcast()
+}
+
+// terminal notes that what follows is printed on a terminal of that size, of none for the zero one.
+func (o *Output) terminal(size sandbox.Size) {
+	var p [4]byte
+	binary.BigEndian.PutUint16(p[:], size.Rows)
+	binary.BigEndian.PutUint16(p[2:], size.Cols)
+	o.write(resized, p[:])
 }
 
 // namelessFile makes a file that is gone with its last descriptor: a crash leaves nothing behind.
@@ -239,40 +258,6 @@ func (o *Output) finish() {
 // forget lets go of the file once nobody will ask again.
 func (o *Output) forget() { o.release() }
 
-// save compresses everything into dir/name.zst, both streams in the order of
-// their coming. Nothing printed, nothing written.
-func (o *Output) save(name string) error {
-	o.mu.Lock()
-	file, size, failure := o.file, o.size, o.failure
-	o.mu.Unlock()
-	if failure != nil {
-		return failure
-	}
-	if size == 0 {
-		return nil
-	}
-	final := filepath.Join(o.dir, name+".zst")
-	f, err := os.OpenFile(final+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	enc, err := zstd.NewWriter(f, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(256<<10))
-	if err != nil {
-		return err
-	}
-	if err := eachFrame(io.NewSectionReader(file, 0, size), func(_ Stream, p []byte) error {
-		_, err := enc.Write(p)
-		return err
-	}); err != nil {
-		return err
-	}
-	if err := enc.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), final)
-}
-
 // tail returns the last limit bytes of everything printed.
 func (o *Output) tail(limit int) string {
 	o.mu.Lock()
@@ -283,8 +268,11 @@ func (o *Output) tail(limit int) string {
 	}
 	var last []byte
 	// A frame's output is read whole, so a failing read shows as a shorter tail.
-	_ = eachFrame(io.NewSectionReader(file, 0, size), func(_ Stream, p []byte) error {
-		last = append(last, p...)
+	_ = eachFrame(io.NewSectionReader(file, 0, size), func(f frame) error {
+		if f.stream == resized {
+			return nil
+		}
+		last = append(last, f.data...)
 		if len(last) > 2*limit {
 			last = append(last[:0], last[len(last)-limit:]...)
 		}
@@ -296,7 +284,14 @@ func (o *Output) tail(limit int) string {
 	return string(last)
 }
 
-func eachFrame(r io.Reader, fn func(Stream, []byte) error) error {
+// frame is one piece of output.
+type frame struct {
+	stream Stream
+	after  time.Duration // since the output began
+	data   []byte
+}
+
+func eachFrame(r io.Reader, fn func(frame) error) error {
 	var header [frameHeader]byte
 	for {
 		if _, err := io.ReadFull(r, header[:]); err != nil {
@@ -305,11 +300,14 @@ func eachFrame(r io.Reader, fn func(Stream, []byte) error) error {
 			}
 			return err
 		}
-		p := make([]byte, binary.BigEndian.Uint32(header[1:]))
-		if _, err := io.ReadFull(r, p); err != nil {
+		f := frame{
+			stream: Stream(header[0]), data: make([]byte, binary.BigEndian.Uint32(header[1:])),
+			after: time.Duration(binary.BigEndian.Uint64(header[5:])) * time.Microsecond,
+		}
+		if _, err := io.ReadFull(r, f.data); err != nil {
 			return err
 		}
-		if err := fn(Stream(header[0]), p); err != nil {
+		if err := fn(f); err != nil {
 			return err
 		}
 	}

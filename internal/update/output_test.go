@@ -9,10 +9,15 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/txupd/txupd/internal/config"
 )
 
+// outputIn is an output with the bounds of the default configuration.
+func outputIn(dir string) *Output { return newOutput(dir, config.Default().Log, time.Now) }
+
 func TestLateReaderSeesEverything(t *testing.T) {
-	o := newOutput(t.TempDir())
+	o := outputIn(t.TempDir())
 	o.begin(0)
 	o.write(Stdout, []byte("one "))
 	o.write(Stderr, []byte("oops"))
@@ -62,7 +67,7 @@ func TestLateReaderSeesEverything(t *testing.T) {
 }
 
 func TestStuckReaderHoldsNobodyUp(t *testing.T) {
-	o := newOutput(t.TempDir())
+	o := outputIn(t.TempDir())
 	r, w := io.Pipe() // nobody reads
 	done := make(chan error, 1)
 	go func() { done <- o.copyTo(w, Stdout, Everything) }()
@@ -83,7 +88,7 @@ func TestStuckReaderHoldsNobodyUp(t *testing.T) {
 
 func TestSavedLogHoldsBothStreams(t *testing.T) {
 	dir := t.TempDir()
-	o := newOutput(dir)
+	o := outputIn(dir)
 	o.begin(0)
 	o.write(Stdout, []byte("out\n"))
 	o.write(Stderr, []byte("err\n"))
@@ -126,7 +131,7 @@ func TestOutputInThePipeOutlivesTheDeadline(t *testing.T) {
 	if err := r.SetReadDeadline(time.Now().Add(-time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	o := newOutput(t.TempDir())
+	o := outputIn(t.TempDir())
 	o.begin(0)
 	o.collect(Stdout, r)
 	o.finish()
@@ -138,7 +143,7 @@ func TestOutputInThePipeOutlivesTheDeadline(t *testing.T) {
 
 func TestNothingPrintedNothingKept(t *testing.T) {
 	dir := t.TempDir()
-	o := newOutput(dir)
+	o := outputIn(dir)
 	o.begin(0)
 	o.finish()
 	if err := o.save("7"); err != nil {

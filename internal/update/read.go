@@ -34,46 +34,25 @@ func (u *Updater) Show(n snapshot.Number) (record.Record, error) {
 	return complete(rec), err
 }
 
-// LogRequest selects records.
-type LogRequest struct {
-	Limit   uint64 // 0 is no limit
-	Package string // only transactions that changed it
-}
-
-// Records returns records without their file changes, newest first.
-func (u *Updater) Records(q LogRequest) ([]record.Record, error) {
-	found := []record.Record{}
-	full := func() bool { return q.Limit > 0 && uint64(len(found)) >= q.Limit }
-	err := u.Journal.View(func(tx *journal.Tx) error {
-		if q.Package != "" {
-			numbers, err := tx.ByPackage(q.Package)
-			if err != nil {
-				return err
-			}
-			for _, n := range numbers {
-				if full() {
-					break
-				}
-				rec, err := tx.Record(n)
-				if err != nil {
-					return err
-				}
-				found = append(found, complete(rec))
-			}
-			return nil
-		}
-		for rec, err := range tx.Records(journal.Newest, true) {
-			if err != nil {
-				return err
-			}
-			if full() {
-				break
-			}
-			found = append(found, complete(rec))
-		}
-		return nil
-	})
-	return found, err
+// ShowNow is Show with the roles that the snapshot has now, none where there is none.
+func (u *Updater) ShowNow(n snapshot.Number) (bus.Shown, error) {
+	rec, err := u.Show(n)
+	doc := bus.Shown{Record: rec, Roles: []string{}}
+	if err != nil {
+		return doc, err
+	}
+	v, err := u.existing(n)
+	if errors.Is(err, fault.ErrNotFound) {
+		return doc, nil
+	} else if err != nil {
+		return doc, err
+	}
+	r, err := u.roles()
+	if err != nil {
+		return doc, err
+	}
+	doc.Roles = r.describe(v).Roles
+	return doc, nil
 }
 
 // complete makes absent lists empty ones, so that the JSON has no null where a list belongs.

@@ -50,6 +50,7 @@ func (u *Updater) Resume(ctx context.Context) error {
 	}
 	u.trouble(u.noteLoader(ctx), "what the boot loader decided could not be noted")
 	u.trouble(u.reconcileBoot(ctx), "the boot menu could not be brought up to date, the next start tries again")
+	u.printHead()
 	return nil
 }
 
@@ -126,7 +127,7 @@ func (u *Updater) resume(ctx context.Context, n uint64) error {
 		return err
 	}
 	t := &Transaction{
-		u: u, number: snapshot.Number(n), rec: rec, plan: plan, output: newOutput(u.logDir()), started: len(rec.Commands),
+		u: u, number: snapshot.Number(n), rec: rec, plan: plan, output: newOutput(u.logDir(), u.Config.Log, u.Now), started: len(rec.Commands),
 		step: make(chan struct{}, 1),
 	}
 	committed, err := u.engine.Committed(ctx, plan)

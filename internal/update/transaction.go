@@ -186,7 +186,7 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 	}
 	t := &Transaction{
 		u: u, number: n, parent: parent, holder: h, keep: q.KeepUnchanged, hidden: hidden,
-		output: newOutput(u.logDir()), step: make(chan struct{}, 1), rec: rec, plan: &engine.Plan{},
+		output: newOutput(u.logDir(), u.Config.Log, u.Now), step: make(chan struct{}, 1), rec: rec, plan: &engine.Plan{},
 	}
 	data := makeData{UUID: rec.UUID, Number: n, Parent: parent.subvolume.ID, Record: &rec}
 	small := makeData{UUID: rec.UUID, Number: n, Seal: u.Store.Layout().ReadOnlyRoots}

@@ -50,6 +50,8 @@ type Deps struct {
 	Log    *slog.Logger
 	// Notify is told of everything that a listener may want to know. It must not block.
 	Notify func(Event)
+	// Heads are the journal's heads that were printed to the system journal, nil where that cannot be read.
+	Heads func(context.Context) ([]journal.Head, error)
 	// Machine is what assessing a boot needs; nothing of it is used where Root is not what was booted.
 	Machine Machine
 }
@@ -98,6 +100,8 @@ type Updater struct {
 	// unrecorded is a commit whose switch happened and whose record is not closed yet.
 	unrecorded *Transaction
 	queries    sync.Mutex // one package query at a time
+	comparing  sync.Mutex // one comparison at a time
+	heads      printed
 	assessing  sync.Mutex // one assessment at a time
 }
 
@@ -311,6 +315,9 @@ func (u *Updater) Close() {
 }
 
 func (u *Updater) notify(e Event) {
+	if e.Kind == TransactionFinished || e.Kind == SnapshotsChanged {
+		u.printHead()
+	}
 	if u.Notify != nil {
 		u.Notify(e)
 	}

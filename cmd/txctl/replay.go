@@ -1,0 +1,155 @@
+// `txctl replay`: a recorded shell, played back. Format of what is read:
+// https://docs.asciinema.org/manual/asciicast/v2/
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/txupd/txupd/internal/fault"
+)
+
+// castEvent is one line of a transcript: seconds since the beginning, "o" for output or "r" for a size, and that.
+type castEvent struct {
+	At   float64
+	Code string
+	Data string
+}
+
+func (e *castEvent) UnmarshalJSON(raw []byte) error {
+	return json.Unmarshal(raw, &[]any{&e.At, &e.Code, &e.Data})
+}
+
+func (e castEvent) MarshalJSON() ([]byte, error) { return json.Marshal([]any{e.At, e.Code, e.Data}) }
+
+// transcript is the document of `replay`.
+type transcript struct {
+	Number uint64          `json:"number"`
+	Header json.RawMessage `json:"header"`
+	Events []castEvent     `json:"events"`
+}
+
+func (a *app) replayCommand() *cobra.Command {
+	var speed, idle string
+	var raw bool
+	c := &cobra.Command{
+		Use:   "replay NUMBER",
+		Short: "Play back what a transaction printed on a terminal",
+		Long: "replay plays a recorded shell back at the speed at which it went; Ctrl-C ends it. What was typed and not\n" +
+			"shown, passwords for example, was never recorded. --cast prints the recording itself (asciicast v2), as\n" +
+			"other players take it.",
+		RunE: func(c *cobra.Command, args []string) error {
+			name, err := oneSnapshot(c, args)
+			if err != nil {
+				return err
+			}
+			p := player{speed: 1, idle: 2 * time.Second}
+			if c.Flags().Changed("speed") {
+				if p.speed, err = strconv.ParseFloat(speed, 64); err != nil || !(p.speed > 0 && p.speed <= 1000) {
+					return usagef("a number above 0 is accepted: 2 is twice as fast", "--speed: %s is no speed", short(speed))
+				}
+			}
+			if c.Flags().Changed("idle") {
+				if p.idle, err = time.ParseDuration(idle); err != nil || p.idle < 0 {
+					return usagef("a time like 500ms or 2s is accepted", "--idle: %s is no time", short(idle))
+				}
+			}
+			return a.replay(name, p, raw)
+		},
+	}
+	c.Flags().StringVar(&speed, "speed", "", "so many `times` as fast")
+	c.Flags().StringVar(&idle, "idle", "", "wait at most this `time` where nothing happened (2s)")
+	c.Flags().BoolVar(&raw, "cast", false, "print the recording")
+	return c
+}
+
+func (a *app) replay(name string, p player, raw bool) error {
+	d, err := a.daemon()
+	if err != nil {
+		return err
+	}
+	n, err := a.numberOf(d, name)
+	if err != nil {
+		return err
+	}
+	file, err := d.Transcript(a.asked, n)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if raw && !a.json {
+		_, err := io.Copy(a.stdout, file)
+		return err
+	}
+	lines := bufio.NewReader(file)
+	header, err := lines.ReadBytes('\n')
+	if err != nil || !json.Valid(header) {
+		return fmt.Errorf("cannot read the transcript of %d: it has no header", n)
+	}
+	doc := transcript{Number: n, Header: header, Events: []castEvent{}}
+	for {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) && len(line) == 0 {
+			break
+		}
+		var e castEvent
+		if err != nil || json.Unmarshal(line, &e) != nil {
+			return fmt.Errorf("cannot read the transcript of %d: event %d makes no sense", n, len(doc.Events)+1)
+		}
+		doc.Events = append(doc.Events, e)
+	}
+	if a.json {
+		return a.document(doc)
+	}
+	return p.play(a.asked, a.stdout, doc.Events)
+}
+
+// player plays events.
+type player struct {
+	speed float64
+	idle  time.Duration // the longest pause
+}
+
+func (p player) play(ctx context.Context, w io.Writer, events []castEvent) error {
+	before := 0.0
+	for _, e := range events {
+		pause := min(time.Duration((e.At-before)*float64(time.Second)), p.idle)
+		before = e.At
+		if err := wait(ctx, time.Duration(float64(pause)/p.speed)); err != nil {
+			// Colours and modes of what was played must not stay.
+			_, _ = io.WriteString(w, "\x1b[0m\r\n")
+			return err
+		}
+		if e.Code != "o" {
+			continue
+		}
+		if _, err := io.WriteString(w, e.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wait ends early with ctx.
+func wait(ctx context.Context, d time.Duration) error {
+	if ctx.Err() == nil && d <= 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return fault.ErrCancelled
+	}
+}
