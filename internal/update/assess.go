@@ -7,6 +7,7 @@ package update
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -244,11 +245,13 @@ func (u *Updater) settleMenu(ctx context.Context, over uint64) error {
 func (u *Updater) nextVerdict() (uint64, error) {
 	last := uint64(0)
 	err := u.Journal.View(func(tx *journal.Tx) error {
-		for rec, err := range tx.Records(0, false) {
-			if err != nil {
-				return err
+		for _, all := range []iter.Seq2[record.Record, error]{u.standing(tx), recent(tx)} {
+			for rec, err := range all {
+				if err != nil {
+					return err
+				}
+				last = max(last, rec.VerdictSequence)
 			}
-			last = max(last, rec.VerdictSequence)
 		}
 		return nil
 	})
@@ -324,7 +327,7 @@ func (u *Updater) leftInARow() (int, error) {
 	var since uint64
 	var left []uint64
 	err := u.Journal.View(func(tx *journal.Tx) error {
-		for rec, err := range tx.Records(0, false) {
+		for rec, err := range recent(tx) {
 			if err != nil {
 				return err
 			}
@@ -494,7 +497,7 @@ func (u *Updater) badNews(r *roles) ([]string, error) {
 			}
 			since = rec.VerdictSequence
 		}
-		for rec, err := range tx.Records(journal.Newest, true) {
+		for rec, err := range recent(tx) {
 			if err != nil {
 				return err
 			}

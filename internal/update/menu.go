@@ -78,7 +78,7 @@ func (u *Updater) bootableRecords(q menuRequest) ([]record.Record, error) {
 	records := []record.Record{q.next}
 	var adopted []record.Record
 	err := u.Journal.View(func(tx *journal.Tx) error {
-		for rec, err := range tx.Records(journal.Newest, true) {
+		for rec, err := range u.standing(tx) {
 			if err != nil {
 				return err
 			}
@@ -226,7 +226,7 @@ func (u *Updater) recordOf(n uint64) (record.Record, error) {
 func (u *Updater) sweepKernels(ctx context.Context) error {
 	var keep []boot.Kernel
 	err := u.Journal.View(func(tx *journal.Tx) error {
-		for rec, err := range tx.Records(0, false) {
+		for rec, err := range u.standing(tx) {
 			if err != nil {
 				return err
 			}

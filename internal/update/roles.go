@@ -132,8 +132,7 @@ func (u *Updater) existing(n snapshot.Number) (view, error) {
 }
 
 // lastGood is the snapshot with the latest good verdict, by sequence of
-// verdicts. It is looked for in all records once, and again when a verdict may
-// have changed.
+// verdicts. It is looked for once, and again when a verdict may have changed.
 func (u *Updater) lastGood() (good, error) {
 	u.mu.Lock()
 	known := u.good
@@ -164,12 +163,12 @@ func (u *Updater) forgetGood() {
 	u.good = nil
 }
 
-// latestGood looks through all records; except leaves one out.
+// latestGood is that of the snapshots that exist; except leaves one out.
 func (u *Updater) latestGood(except *snapshot.Number) (good, error) {
 	var best record.Record
 	found := false
 	err := u.Journal.View(func(tx *journal.Tx) error {
-		for rec, err := range tx.Records(0, false) {
+		for rec, err := range u.standing(tx) {
 			if err != nil {
 				return err
 			}
@@ -260,7 +259,7 @@ func (u *Updater) superseded(r *roles) ([]record.Record, error) {
 				break
 			}
 			contained[at.Number] = true
-			if at.Parent == nil {
+			if at.Parent == nil || at.Number <= uint64(r.booted.number) { // older ones are not asked about
 				break
 			}
 			parent, err := tx.Record(*at.Parent)
@@ -271,7 +270,7 @@ func (u *Updater) superseded(r *roles) ([]record.Record, error) {
 			}
 			at = &parent
 		}
-		for rec, err := range tx.Records(journal.Newest, true) {
+		for rec, err := range u.standing(tx) {
 			if err != nil {
 				return err
 			}
@@ -342,7 +341,7 @@ func (u *Updater) List() (bus.List, error) {
 	heirs := map[uint64]uint64{} // the first committed child of each
 	var views []view
 	err = u.Journal.View(func(tx *journal.Tx) error {
-		for rec, err := range tx.Records(0, false) {
+		for rec, err := range u.standing(tx) {
 			if err != nil {
 				return err
 			}
@@ -350,9 +349,7 @@ func (u *Updater) List() (bus.List, error) {
 				continue
 			}
 			if rec.Phase == record.Committed && rec.Parent != nil {
-				if _, ok := heirs[*rec.Parent]; !ok {
-					heirs[*rec.Parent] = rec.Number
-				}
+				heirs[*rec.Parent] = rec.Number // the lowest number comes last
 			}
 			want := rootOfRecord(rec)
 			s, ok := byID[want.ID]
