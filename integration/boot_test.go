@@ -192,6 +192,28 @@ func TestCommitSwitchesTheBootMenu(t *testing.T) {
 	}
 }
 
+// TestAnEntryFollowsTheKernelsOfItsRoot: who upgrades the running system without
+// us finds the new kernel in the menu, and no entry for one that is gone.
+func TestAnEntryFollowsTheKernelsOfItsRoot(t *testing.T) {
+	s := withGRUB(t, 0)
+	s.must("run", "--", "touch", "/usr/first")
+	for name, text := range kernelFiles("6.2.0") {
+		write(t, s.bootPath(name), text)
+	}
+	write(t, filepath.Join(s.machine.Root, "usr/lib/modules/6.2.0/modules.dep"), "")
+	if err := os.Remove(s.bootPath("vmlinuz-" + kernelVersion)); err != nil {
+		t.Fatal(err)
+	}
+	s.killDaemon()
+	n := s.pending()
+	if m, text := s.menu(); m.Default != n || !strings.Contains(text, "/@rootfs/boot/vmlinuz-6.2.0") || strings.Contains(text, "/@rootfs/boot/vmlinuz-"+kernelVersion) {
+		t.Errorf("the menu is %+v\n%s", m, text)
+	}
+	if rec := s.show(0); rec.Kernel != "6.2.0" || rec.BootEntry.KernelVersion != "6.2.0" {
+		t.Errorf("the record of 0: kernel %s, %+v", rec.Kernel, rec.BootEntry)
+	}
+}
+
 func TestASnapshotWithoutAKernelIsNotCommitted(t *testing.T) {
 	s := withGRUB(t, 0)
 	s.must("run", "--", "touch", "/usr/first")

@@ -61,7 +61,8 @@ func (u *Updater) reconcileBoot(ctx context.Context) error {
 	if err != nil || f.Mode != boot.FollowsMenu || f.Err() != nil {
 		return err
 	}
-	if err := u.adoptEntry(f); err != nil {
+	refreshed, err := u.refreshEntry()
+	if err != nil {
 		return err
 	}
 	st, err := u.menuState(ctx)
@@ -76,7 +77,7 @@ func (u *Updater) reconcileBoot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if due := m.Summary().Entries; !slices.Equal(due, st.Entries) {
+	if due := m.Summary().Entries; refreshed || !slices.Equal(due, st.Entries) {
 		u.Log.Info("writing the boot menu anew", "entries", due)
 		if err := u.Boot.Switch(ctx, m); err != nil {
 			return err
@@ -85,18 +86,32 @@ func (u *Updater) reconcileBoot(ctx context.Context) error {
 	return errors.Join(u.follow(ctx, menuData{Number: snapshot.Number(next.Number)}), u.sweepKernels(ctx))
 }
 
-// adoptEntry gives the adopted root its boot entry, while it runs: what it was booted with is known then.
-func (u *Updater) adoptEntry(f boot.Facts) error {
+// refreshEntry gives the adopted root its boot entry, while it runs: what it was
+// booted with is known then. Where kernels lie in the root, it also follows what
+// was done to them without us, so that an entry never names one that is gone.
+func (u *Updater) refreshEntry() (changed bool, err error) {
 	booted, err := u.booted()
-	if err != nil || booted.foreign || !booted.rec.Adopted || booted.rec.BootEntry != nil || u.CommandLine == "" {
-		return err
+	if err != nil || booted.foreign || u.CommandLine == "" {
+		return false, err
+	}
+	e := booted.rec.BootEntry
+	if e == nil && !booted.rec.Adopted || e != nil && e.BootUUID != "" && !booted.rec.Adopted {
+		return false, nil // made before the setup, or its kernel is staged
 	}
 	k, err := u.Boot.InPlace(u.Root)
 	if err != nil {
-		return fmt.Errorf("snapshot %d, the adopted root, gets no boot entry: %w", booted.number, err)
+		return false, fmt.Errorf("the boot entry of snapshot %d, which runs, cannot be made: %w", booted.number, err)
 	}
-	booted.rec.BootEntry = entryOf(k, grubcfg.CommandLine(u.CommandLine), assessed(u.Root))
-	return u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("boot-entry", nil, booted.rec) })
+	if e != nil && e.KernelVersion == k.Version && e.Kernel == k.Kernel && slices.Equal(e.Initrd, k.Initrd) {
+		return false, nil
+	}
+	line := grubcfg.CommandLine(u.CommandLine)
+	if e != nil {
+		line = e.CommandLine
+	}
+	booted.rec.BootEntry = entryOf(k, line, assessed(u.Root))
+	booted.rec.Kernel = k.Version
+	return true, u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("boot-entry", nil, booted.rec) })
 }
 
 // trouble notes what is wrong, for the log and for those who ask. It does not

@@ -209,7 +209,7 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 		return nil, t.giveUp(record.Failed, fmt.Errorf("cannot begin transaction %d: %w", n, classify(err)))
 	}
 	if f.Mode == boot.FollowsMenu {
-		if err := u.adoptEntry(f); err != nil { // what the first trial falls back to
+		if _, err := u.refreshEntry(); err != nil { // what the first trial falls back to
 			return nil, t.giveUp(record.Failed, err)
 		}
 		// Where kernels lie on a partition of their own, the package manager shall see them.
