@@ -197,7 +197,7 @@ func (t *Transaction) changes(ctx context.Context) ([]record.FileChange, error) 
 	}
 	files, lost := visible(found, t.hidden)
 	if lost > 0 {
-		t.warn(fmt.Sprintf("%d changes in shared trees (%s) are hidden below their mounts after the reboot", lost, strings.Join(t.hidden, ", ")))
+		t.warn(fmt.Sprintf("what was changed in shared trees (%s; paths: %d) is hidden below their mounts after the reboot", strings.Join(t.hidden, ", "), lost))
 	}
 	if len(files) > 0 {
 		t.attribute(ctx, before.Dir, after.Dir, files)
