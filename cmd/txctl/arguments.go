@@ -130,3 +130,14 @@ func afterDashes(c *cobra.Command, args []string, most int, optional bool) (befo
 	}
 	return args[:at], args[at:], nil
 }
+
+// oneSnapshot checks the one argument that names a snapshot.
+func oneSnapshot(c *cobra.Command, args []string) (string, error) {
+	if len(args) == 0 {
+		return "", usagef("usage: txctl "+c.Use, "%s: NUMBER is missing", c.CommandPath())
+	}
+	if err := atMostOne(c, args); err != nil {
+		return "", err
+	}
+	return args[0], snapshotName("NUMBER", args[0])
+}

@@ -51,11 +51,7 @@ func (a *app) noteCommand() *cobra.Command {
 
 // annotate finds the snapshot and changes its record.
 func (a *app) annotate(name string, what busclient.Annotation, done string) error {
-	d, err := a.daemon()
-	if err != nil {
-		return err
-	}
-	n, err := a.numberOf(d, name)
+	d, n, err := a.snapshot(name)
 	if err != nil {
 		return err
 	}
@@ -69,14 +65,19 @@ func (a *app) annotate(name string, what busclient.Annotation, done string) erro
 	return err
 }
 
-// numberOf turns a number or word into a number; the daemon is asked for words alone.
-func (a *app) numberOf(d daemon, name string) (uint64, error) {
+// snapshot connects, and turns a number or word into a number; the daemon is asked for words alone.
+func (a *app) snapshot(name string) (daemon, uint64, error) {
+	d, err := a.daemon()
+	if err != nil {
+		return nil, 0, err
+	}
 	if n, err := number("NUMBER", name); err == nil {
-		return n, nil
+		return d, n, nil
 	}
 	st, err := d.Status(a.asked)
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
-	return resolve("NUMBER", name, st)
+	n, err := resolve("NUMBER", name, st)
+	return d, n, err
 }

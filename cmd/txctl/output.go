@@ -35,23 +35,8 @@ func (a *app) outputCommand() *cobra.Command {
 	}
 }
 
-// oneSnapshot checks the one argument that names a snapshot.
-func oneSnapshot(c *cobra.Command, args []string) (string, error) {
-	if len(args) == 0 {
-		return "", usagef("usage: txctl "+c.Use, "%s: NUMBER is missing", c.CommandPath())
-	}
-	if err := atMostOne(c, args); err != nil {
-		return "", err
-	}
-	return args[0], snapshotName("NUMBER", args[0])
-}
-
 func (a *app) output(name string) error {
-	d, err := a.daemon()
-	if err != nil {
-		return err
-	}
-	n, err := a.numberOf(d, name)
+	d, n, err := a.snapshot(name)
 	if err != nil {
 		return err
 	}

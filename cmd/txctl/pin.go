@@ -21,17 +21,12 @@ func (a *app) pinning(verb, what string, pin bool, done string) *cobra.Command {
 		Use:   verb + " NUMBER",
 		Short: what,
 		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usagef("usage: txctl "+c.Use, "txctl %s: NUMBER is missing", verb)
-			}
-			if err := atMostOne(c, args); err != nil {
-				return err
-			}
-			if err := snapshotName("NUMBER", args[0]); err != nil {
+			name, err := oneSnapshot(c, args)
+			if err != nil {
 				return err
 			}
 			a.unrecorded(verb)
-			return a.annotate(args[0], busclient.Annotation{Pin: &pin}, done)
+			return a.annotate(name, busclient.Annotation{Pin: &pin}, done)
 		},
 	}
 }

@@ -73,11 +73,7 @@ func (a *app) replayCommand() *cobra.Command {
 }
 
 func (a *app) replay(name string, p player, raw bool) error {
-	d, err := a.daemon()
-	if err != nil {
-		return err
-	}
-	n, err := a.numberOf(d, name)
+	d, n, err := a.snapshot(name)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -108,29 +109,28 @@ func (a *app) planRollback(d daemon, name string, o rollbackOptions) (present.Ro
 	if st.Default == nil || st.Booted == nil {
 		return r, fmt.Errorf("it is not known what runs and what boots next: %w", fault.ErrNotSupported)
 	}
-	r.Previous, r.Booted = st.Default.Number, st.Booted.Number
+	r.Previous, r.Booted, r.KernelBefore = st.Default.Number, st.Booted.Number, st.Default.Kernel
+	list, err := d.List(a.urged)
+	if err != nil {
+		return r, err
+	}
 	if name == "" {
 		r.Default, err = a.choice(d, st)
-	} else if r.Default, err = resolve("NUMBER", name, st); err == nil {
-		err = a.exists(d, r.Default)
+	} else {
+		r.Default, err = resolve("NUMBER", name, st)
 	}
 	if err != nil {
 		return r, err
 	}
-	kernels := map[uint64]string{}
+	at := slices.IndexFunc(list.Snapshots, func(one bus.Snapshot) bool { return one.Number == r.Default && one.Phase == record.Committed })
+	if at < 0 {
+		return r, fmt.Errorf("snapshot %d: %w", r.Default, fault.ErrNotFound)
+	}
+	r.KernelAfter = list.Snapshots[at].Kernel
 	r.Difference = present.Between(r.Previous, r.Default, func(n uint64) (present.Step, bool) {
 		rec, err := d.Show(a.urged, n)
-		kernels[n] = rec.Kernel
 		return present.StepOfRecord(rec), err == nil
 	})
-	for _, n := range []uint64{r.Previous, r.Default} {
-		if _, ok := kernels[n]; !ok {
-			if rec, err := d.Show(a.urged, n); err == nil {
-				kernels[n] = rec.Kernel
-			}
-		}
-	}
-	r.KernelBefore, r.KernelAfter = kernels[r.Previous], kernels[r.Default]
 	return r, nil
 }
 
@@ -145,20 +145,6 @@ func (a *app) findEdits(d daemon, r *present.Rollback) {
 	if edits, err := d.Diff(a.urged, running, running, busclient.DiffOptions{Now: true}); err == nil {
 		r.Edits, r.EditsKnown = edits.Files, true
 	}
-}
-
-// exists fails where there is no snapshot n.
-func (a *app) exists(d daemon, n uint64) error {
-	list, err := d.List(a.urged)
-	if err != nil {
-		return err
-	}
-	for _, one := range list.Snapshots {
-		if one.Number == n && one.Phase == record.Committed {
-			return nil
-		}
-	}
-	return fmt.Errorf("snapshot %d: %w", n, fault.ErrNotFound)
 }
 
 // choice is what the daemon would choose: what runs where something else is
@@ -184,7 +170,7 @@ func (a *app) choice(d daemon, st bus.Status) (uint64, error) {
 	case best != nil:
 		return best.Number, nil
 	case st.Booted.Parent != nil:
-		return *st.Booted.Parent, a.exists(d, *st.Booted.Parent)
+		return *st.Booted.Parent, nil
 	}
 	return 0, fmt.Errorf("there is no good snapshot before the booted one: name one: %w", fault.ErrNotFound)
 }

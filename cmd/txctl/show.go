@@ -21,16 +21,11 @@ func (a *app) showCommand() *cobra.Command {
 		Use:   "show NUMBER|booted|default|pending|last-good",
 		Short: "Show everything that is known of a snapshot and its transaction",
 		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usagef("usage: txctl "+c.Use, "txctl show: NUMBER is missing")
-			}
-			if err := atMostOne(c, args); err != nil {
+			name, err := oneSnapshot(c, args)
+			if err != nil {
 				return err
 			}
-			if err := snapshotName("NUMBER", args[0]); err != nil {
-				return err
-			}
-			return a.show(args[0], files)
+			return a.show(name, files)
 		},
 	}
 	c.Flags().BoolVar(&files, "files", false, "show all changed files, however many")
@@ -38,11 +33,7 @@ func (a *app) showCommand() *cobra.Command {
 }
 
 func (a *app) show(name string, files bool) error {
-	d, err := a.daemon()
-	if err != nil {
-		return err
-	}
-	n, err := a.numberOf(d, name)
+	d, n, err := a.snapshot(name)
 	if err != nil {
 		return err
 	}
