@@ -166,28 +166,6 @@ func (s *site) canBootOnce(number uint64) error {
 	return nil
 }
 
-// OnceIs is the snapshot that the next boot alone is of, nil if there is none.
-func (b *Boot) OnceIs() (*uint64, error) {
-	s, err := b.look(context.Background())
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
-	if s.usesSystemdBoot() {
-		return s.entryOnceIs()
-	}
-	env, err := s.environment()
-	if err != nil || env == nil {
-		return nil, err
-	}
-	value, _ := env.Get(grubcfg.OnceVariable)
-	number, err := strconv.ParseUint(value, 10, 64)
-	if err != nil {
-		return nil, nil // none, or one that GRUB ignores
-	}
-	return &number, nil
-}
-
 // environment reads the environment block; nil where there is none yet, or
 // nothing that GRUB can write.
 func (s *site) environment() (*grubcfg.Env, error) {

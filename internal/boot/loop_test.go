@@ -30,15 +30,7 @@ type image struct{ file, point string }
 func ext4(t *testing.T, point string, mib int) image {
 	t.Helper()
 	testbed.NeedTools(t, "mkfs.ext4", "grub-fstest")
-	i := image{filepath.Join(t.TempDir(), "ext4.img"), point}
-	f := must[*os.File](t)(os.Create(i.file))
-	ok(t, f.Truncate(int64(mib)<<20))
-	ok(t, f.Close())
-	testbed.Run(t, "mkfs.ext4", "-q", i.file)
-	ok(t, os.MkdirAll(point, 0o755))
-	testbed.Run(t, "mount", "-o", "loop", i.file, point)
-	t.Cleanup(func() { testbed.Run(t, "umount", point) })
-	return i
+	return image{testbed.Ext4(t, point, mib), point}
 }
 
 // afterCut is what GRUB reads in a copy of the image as it is on the disk now.

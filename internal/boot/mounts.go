@@ -47,9 +47,6 @@ func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
-// same reports whether two mounts show the same file system.
-func same(a, b *mountinfo.Info) bool { return a.Major == b.Major && a.Minor == b.Minor }
-
 // inside is the path, from the top of its file system, of an absolute path on the mount.
 func inside(m *mountinfo.Info, at string) string {
 	return path.Join(m.Root, strings.TrimPrefix(at, m.Mountpoint))

@@ -236,8 +236,8 @@ func attach(file *os.File) (string, *os.File, error) {
 }
 
 // Ext4 makes an ext4 file system of sizeMiB behind a loop device and mounts it at
-// target, which is made if need be, until the test ends.
-func Ext4(t testing.TB, target string, sizeMiB int) {
+// target, which is made if need be, until the test ends. It returns the image.
+func Ext4(t testing.TB, target string, sizeMiB int) string {
 	t.Helper()
 	NeedRoot(t)
 	image := filepath.Join(t.TempDir(), "ext4.img")
@@ -265,4 +265,5 @@ func Ext4(t testing.TB, target string, sizeMiB int) {
 	if err := unix.Mount(d.device, target, "ext4", unix.MS_NOATIME, ""); err != nil {
 		t.Fatalf("cannot mount %s at %s: %v", d.device, target, err)
 	}
+	return image
 }
