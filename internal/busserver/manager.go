@@ -22,11 +22,10 @@ import (
 	"github.com/txupd/txupd/pkg/snapshot"
 )
 
-// What a transaction may be told about itself, in bytes and pieces.
+// What a transaction may be told about itself, in bytes.
 const (
 	maxMessage = 16 << 10
 	maxTag     = 128
-	maxTags    = 64
 )
 
 func (s *Server) managerMethods() map[string]method {
@@ -85,8 +84,8 @@ func (s *Server) request(c *call, kind string) (update.Request, error) {
 }
 
 func checkTags(tags []string) error {
-	if len(tags) > maxTags {
-		return fmt.Errorf("%w: %d tags, at most %d are accepted", fault.ErrInvalidArgument, len(tags), maxTags)
+	if len(tags) > update.MaxTags {
+		return fmt.Errorf("%w: %d tags, at most %d are accepted", fault.ErrInvalidArgument, len(tags), update.MaxTags)
 	}
 	for _, tag := range tags {
 		if tag == "" || len(tag) > maxTag || strings.ContainsFunc(tag, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) {
@@ -213,17 +212,25 @@ func (s *Server) packages(kind string) func(*call) ([]any, error) {
 	}
 }
 
+// snapshotOr reads the first argument: a snapshot, or -1, which is "" and does what is said.
+func (c *call) snapshotOr(does string) (string, error) {
+	switch n := c.args[0].(int64); {
+	case n >= 0:
+		return strconv.FormatInt(n, 10), nil
+	case n < -1:
+		return "", fmt.Errorf("%w: snapshot %d: numbers are not negative; -1 alone %s", fault.ErrInvalidArgument, n, does)
+	}
+	return "", nil
+}
+
 func (s *Server) rollback(c *call) ([]any, error) {
 	actor, err := s.actor(c)
 	if err != nil {
 		return nil, err
 	}
-	to := ""
-	switch n := c.args[0].(int64); {
-	case n >= 0:
-		to = strconv.FormatInt(n, 10)
-	case n < -1:
-		return nil, fmt.Errorf("%w: snapshot %d: numbers are not negative; -1 alone chooses", fault.ErrInvalidArgument, n)
+	to, err := c.snapshotOr("chooses")
+	if err != nil {
+		return nil, err
 	}
 	var n snapshot.Number
 	if option[bool](c.options, bus.OptAsCommitted) {
@@ -247,12 +254,9 @@ func (s *Server) bootOnce(c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	to := ""
-	switch n := c.args[0].(int64); {
-	case n >= 0:
-		to = strconv.FormatInt(n, 10)
-	case n < -1:
-		return nil, fmt.Errorf("%w: snapshot %d: numbers are not negative; -1 alone takes it back", fault.ErrInvalidArgument, n)
+	to, err := c.snapshotOr("takes it back")
+	if err != nil {
+		return nil, err
 	}
 	return nil, s.updater.BootOnce(c.ctx, to, actor)
 }

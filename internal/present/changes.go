@@ -180,7 +180,7 @@ func (d Difference) Packages() []record.PackageChange {
 			k := key{c.Name, c.Arch}
 			add(k, c.New, -1)
 			add(k, c.Old, +1)
-			direction[k] = opposite(c.Change)
+			direction[k] = record.Opposite(c.Change)
 		}
 	}
 	for _, s := range slices.Backward(d.Brought) {
@@ -217,20 +217,6 @@ func (d Difference) Packages() []record.PackageChange {
 		}
 	}
 	return net
-}
-
-func opposite(change string) string {
-	switch change {
-	case record.Added:
-		return record.Removed
-	case record.Removed:
-		return record.Added
-	case record.Upgraded:
-		return record.Downgraded
-	case record.Downgraded:
-		return record.Upgraded
-	}
-	return change
 }
 
 // stepRows is a table of transactions.

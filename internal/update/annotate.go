@@ -13,9 +13,9 @@ import (
 	"github.com/txupd/txupd/pkg/snapshot"
 )
 
-// mostTags and mostNotes bound what a record grows to.
+// MaxTags and mostNotes bound what a record grows to.
 const (
-	mostTags  = 64
+	MaxTags   = 64
 	mostNotes = 1000
 )
 
@@ -83,8 +83,8 @@ func (u *Updater) annotate(a Annotation, actor record.Actor, now *record.Annotat
 			now.Tags = append(now.Tags, tag)
 		}
 	}
-	if len(now.Tags) > mostTags {
-		return fmt.Errorf("%w: that makes %d tags, at most %d are accepted", fault.ErrInvalidArgument, len(now.Tags), mostTags)
+	if len(now.Tags) > MaxTags {
+		return fmt.Errorf("%w: that makes %d tags, at most %d are accepted", fault.ErrInvalidArgument, len(now.Tags), MaxTags)
 	}
 	if a.Pin != nil {
 		now.Pinned = *a.Pin

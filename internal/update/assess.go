@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/txupd/txupd/internal/boot"
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/health"
@@ -81,7 +80,7 @@ func (u *Updater) Assess(ctx context.Context, moment string) (bus.Assessment, er
 		doc.Note = "nothing is known of the booted root: there is nothing to assess"
 		return doc, nil
 	}
-	at := slices.IndexFunc(booted.rec.Boots, func(b record.Boot) bool { return b.BootID == u.BootID })
+	at := u.thisBoot(booted.rec)
 	if at < 0 {
 		return doc, fmt.Errorf("internal error: this boot of snapshot %d is not recorded", booted.number)
 	}
@@ -97,6 +96,11 @@ func (u *Updater) Assess(ctx context.Context, moment string) (bus.Assessment, er
 		err = u.judge(ctx, moment, booted, at, &doc)
 	}
 	return doc, err
+}
+
+// thisBoot is where the record has the running boot, -1 if it has not.
+func (u *Updater) thisBoot(rec record.Record) int {
+	return slices.IndexFunc(rec.Boots, func(b record.Boot) bool { return b.BootID == u.BootID })
 }
 
 // healthNow is how the running system stands, for its successor to be compared
@@ -167,28 +171,25 @@ func (u *Updater) checkBoot(ctx context.Context, v view, at int, doc *bus.Assess
 // judge gives the verdict.
 func (u *Updater) judge(ctx context.Context, moment string, v view, at int, doc *bus.Assessment) error {
 	b := &v.rec.Boots[at]
+	complete, failed := false, ""
+	if moment != AssessEmergency {
+		var err error
+		if complete, failed, err = u.Machine.Complete(ctx); err != nil {
+			return err
+		}
+	}
 	var why []string
-	switch moment {
-	case AssessDeadline:
-		why = append(why, "the boot did not complete in time")
-	case AssessEmergency:
+	switch {
+	case moment == AssessEmergency:
 		why = append(why, "the boot ended in the emergency shell")
+	case moment == AssessDeadline && !complete:
+		why = append(why, "the boot did not complete in time")
 	}
 	if len(b.Failed) > 0 {
 		why = append(why, "failed: "+strings.Join(b.Failed, "; "))
 	}
-	if moment != AssessEmergency {
-		complete, failed, err := u.Machine.Complete(ctx)
-		if err != nil {
-			return err
-		}
-		if complete {
-			if moment == AssessDeadline {
-				why = why[1:]
-			}
-		} else if len(why) == 0 {
-			why = append(why, "boot-complete.target was not reached: "+failed)
-		}
+	if len(why) == 0 && !complete {
+		why = append(why, "boot-complete.target was not reached: "+failed)
 	}
 	if len(why) == 0 {
 		doc.Boot = record.Good
@@ -214,7 +215,6 @@ func (u *Updater) markGood(ctx context.Context, v view, at int, doc *bus.Assessm
 	}
 	v.rec.Verdict = record.Good
 	doc.Verdict = record.Good
-	defer u.forgetGood()
 	if err := u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("good", nil, v.rec) }); err != nil {
 		return err
 	}
@@ -225,8 +225,8 @@ func (u *Updater) markGood(ctx context.Context, v view, at int, doc *bus.Assessm
 
 // settleMenu writes the menu as the verdicts now want it, and forgets the counter of a trial that is over.
 func (u *Updater) settleMenu(ctx context.Context, over uint64) error {
-	f, err := u.facts()
-	if err != nil || f.Mode != boot.FollowsMenu || f.Err() != nil {
+	f, ok, err := u.menuFacts()
+	if err != nil || !ok {
 		return err
 	}
 	if err := u.writeMenu(ctx, f); err != nil {
@@ -404,8 +404,7 @@ func (u *Updater) noteLoader(ctx context.Context) error {
 	if u.CommandLine == "" {
 		return nil // the system that is served is not the one that was booted
 	}
-	f, err := u.facts()
-	if err != nil || f.Mode != boot.FollowsMenu || f.Err() != nil {
+	if _, ok, err := u.menuFacts(); err != nil || !ok {
 		return err
 	}
 	st, err := u.menuState(ctx)
@@ -416,7 +415,7 @@ func (u *Updater) noteLoader(ctx context.Context) error {
 	if err != nil || booted.foreign || st.Default == uint64(booted.number) {
 		return err
 	}
-	at := slices.IndexFunc(booted.rec.Boots, func(b record.Boot) bool { return b.BootID == u.BootID })
+	at := u.thisBoot(booted.rec)
 	if at < 0 || booted.rec.Boots[at].InsteadOf != nil {
 		return nil // noted before; what boots next was decided since
 	}
@@ -514,10 +513,9 @@ func (u *Updater) badNews(r *roles) ([]string, error) {
 		return nil
 	})
 	if !r.booted.foreign && r.booted.rec.Verdict == record.Good {
-		for _, b := range r.booted.rec.Boots {
-			if b.BootID == u.BootID && b.Verdict == record.Bad {
-				news = append(news, fmt.Sprintf("this boot of snapshot %d is not healthy: %s", r.booted.number, b.Why))
-			}
+		boots := r.booted.rec.Boots
+		if at := u.thisBoot(r.booted.rec); at >= 0 && boots[at].Verdict == record.Bad {
+			news = append(news, fmt.Sprintf("this boot of snapshot %d is not healthy: %s", r.booted.number, boots[at].Why))
 		}
 	}
 	return news, err

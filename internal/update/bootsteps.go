@@ -98,8 +98,9 @@ func (u *Updater) bootMenu(ctx context.Context, d menuData) error {
 	if err != nil {
 		return err
 	}
-	if now == nil || *now != uint64(d.Number) {
-		if (now == nil) != (d.From == nil) || now != nil && *now != *d.From {
+	number := uint64(d.Number)
+	if !sameNumber(now, &number) {
+		if !sameNumber(now, d.From) {
 			return fmt.Errorf("%w: the boot menu had %s and has %s", fault.ErrStale, menuWords(d.From), menuWords(now))
 		}
 		// The last moment at which a cancelled caller changes anything.
@@ -152,7 +153,7 @@ func (u *Updater) isMenuDefault(_ context.Context, d menuData) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if now != nil && *now == uint64(d.Number) {
+	if number := uint64(d.Number); sameNumber(now, &number) {
 		return true, nil
 	}
 	rec, err := u.switched(d)
@@ -170,8 +171,7 @@ func (u *Updater) isMenuDefault(_ context.Context, d menuData) (bool, error) {
 		return true, nil
 	}
 	// Neither what it was nor what it should become: somebody has switched again since.
-	same := now == nil && d.From == nil || now != nil && d.From != nil && *now == *d.From
-	return !same && d.UUID != "" && rec.Phase == record.Committed, nil
+	return !sameNumber(now, d.From) && d.UUID != "" && rec.Phase == record.Committed, nil
 }
 
 // follow makes the default subvolume what the menu boots: for those who look

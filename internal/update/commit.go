@@ -192,8 +192,10 @@ func (t *Transaction) changes(ctx context.Context) ([]record.FileChange, error) 
 	if err != nil {
 		return nil, err
 	}
-	if found, err = t.withoutPopulated(found, after.Dir); err != nil {
-		return nil, err
+	if t.hasBootEntry() {
+		if found, err = u.withoutPopulated(found, after.Dir); err != nil {
+			return nil, err
+		}
 	}
 	files, lost := visible(found, t.hidden)
 	if lost > 0 {
@@ -206,16 +208,22 @@ func (t *Transaction) changes(ctx context.Context) ([]record.FileChange, error) 
 	return files, nil
 }
 
+// hasBootEntry reports whether the snapshot has an entry in the boot menu, or
+// gets one: of others nothing about the boot has to be asked.
+func (t *Transaction) hasBootEntry() bool {
+	return t.rec.BootEntry != nil || t.plan != nil && t.plan.Has(stepStage)
+}
+
 // withoutPopulated leaves out the kernels that were put into the snapshot from
 // the boot partition, so that the package manager could see them: nobody
 // changed anything about them.
-func (t *Transaction) withoutPopulated(found []snapshot.Change, after string) ([]snapshot.Change, error) {
-	f, err := t.u.facts()
+func (u *Updater) withoutPopulated(found []snapshot.Change, after string) ([]snapshot.Change, error) {
+	f, err := u.facts()
 	if err != nil || f.Boot == nil || f.Mode != boot.FollowsMenu {
 		return found, err
 	}
 	return slices.DeleteFunc(found, func(c snapshot.Change) bool {
-		return c.Kind == snapshot.Added && below(c.Path, "/boot") && sameFile(filepath.Join(t.u.Root, c.Path), filepath.Join(after, c.Path))
+		return c.Kind == snapshot.Added && below(c.Path, "/boot") && sameFile(filepath.Join(u.Root, c.Path), filepath.Join(after, c.Path))
 	}), nil
 }
 
@@ -260,29 +268,41 @@ func (t *Transaction) attribute(ctx context.Context, before, after string, files
 		return // no package manager: every file is nobody's
 	}
 	t.progress("commit", "asking the package database")
-	if err := t.own(ctx, m, before, after, files); err != nil {
+	base, made := t.u.rootOf(before, t.number), t.u.rootOf(after, t.number)
+	if err := own(ctx, m, base, made, files); err != nil {
 		t.warn(fmt.Sprintf("the owners of changed files are not known: %v", err))
 	}
-	if !touches(m.Database(), files) {
+	changes, err := packageChanges(ctx, m, base, made, files)
+	if err != nil {
+		t.warn(fmt.Sprintf("the changes of packages are not known: %v", err))
 		return
 	}
-	old, err := m.Installed(ctx, t.u.rootOf(before, t.number))
-	if err == nil {
-		var now []pkgmgr.Package
-		if now, err = m.Installed(ctx, t.u.rootOf(after, t.number)); err == nil {
-			t.mu.Lock()
-			t.rec.PackageChanges = pkgmgr.Diff(m, old, now)
-			t.mu.Unlock()
-			return
-		}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rec.PackageChanges = changes
+}
+
+// packageChanges compares the packages of two roots, if a file of the package
+// database is among those that differ.
+func packageChanges(ctx context.Context, m pkgmgr.Manager, before, after pkgmgr.Root, files []record.FileChange) ([]record.PackageChange, error) {
+	if !touches(m.Database(), files) {
+		return nil, nil
 	}
-	t.warn(fmt.Sprintf("the changes of packages are not known: %v", err))
+	old, err := m.Installed(ctx, before)
+	if err != nil {
+		return nil, err
+	}
+	now, err := m.Installed(ctx, after)
+	if err != nil {
+		return nil, err
+	}
+	return pkgmgr.Diff(m, old, now), nil
 }
 
 // own asks the side that has the file: a removed one has its owner in the base.
-func (t *Transaction) own(ctx context.Context, m pkgmgr.Manager, before, after string, files []record.FileChange) error {
+func own(ctx context.Context, m pkgmgr.Manager, before, after pkgmgr.Root, files []record.FileChange) error {
 	for _, side := range []struct {
-		dir  string
+		root pkgmgr.Root
 		gone bool
 	}{{before, true}, {after, false}} {
 		var paths []string
@@ -294,7 +314,7 @@ func (t *Transaction) own(ctx context.Context, m pkgmgr.Manager, before, after s
 		if len(paths) == 0 {
 			continue
 		}
-		owners, err := m.Owners(ctx, t.u.rootOf(side.dir, t.number), paths)
+		owners, err := m.Owners(ctx, side.root, paths)
 		if err != nil {
 			return err
 		}

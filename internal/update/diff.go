@@ -14,7 +14,6 @@ import (
 
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/fault"
-	"github.com/txupd/txupd/internal/pkgmgr"
 	"github.com/txupd/txupd/pkg/journal"
 	"github.com/txupd/txupd/pkg/journal/record"
 	"github.com/txupd/txupd/pkg/snapshot"
@@ -201,17 +200,12 @@ func (d *differ) direct() (rec *record.Record, reversed bool) {
 
 // reverse turns a difference around.
 func reverse(doc *bus.Diff) {
-	opposite := map[string]string{
-		record.Added: record.Removed, record.Removed: record.Added, record.Upgraded: record.Downgraded, record.Downgraded: record.Upgraded,
-	}
 	for i, f := range doc.Files {
-		if other, ok := opposite[f.Change]; ok {
-			doc.Files[i].Change = other
-		}
+		doc.Files[i].Change = record.Opposite(f.Change)
 	}
 	for i, p := range doc.Packages {
 		doc.Packages[i].Old, doc.Packages[i].New, doc.Packages[i].Reason = p.New, p.Old, ""
-		doc.Packages[i].Change = opposite[p.Change]
+		doc.Packages[i].Change = record.Opposite(p.Change)
 	}
 }
 
@@ -336,14 +330,14 @@ func (d *differ) compare(before, after side, doc *bus.Diff) error {
 	if err != nil {
 		return err
 	}
-	t := &Transaction{u: u, number: d.to.number}
-	if found, err = t.withoutPopulated(found, after.Dir); err != nil {
+	if found, err = u.withoutPopulated(found, after.Dir); err != nil {
 		return err
 	}
-	if t.hidden, err = u.hiddenTrees(); err != nil {
+	hidden, err := u.hiddenTrees()
+	if err != nil {
 		return err
 	}
-	files, _ := visible(found, t.hidden)
+	files, _ := visible(found, hidden)
 	doc.Files = append(doc.Files, files...)
 	m, err := u.manager()
 	if err != nil {
@@ -351,21 +345,15 @@ func (d *differ) compare(before, after side, doc *bus.Diff) error {
 	}
 	ctx, cancel := context.WithTimeout(d.ctx, queryTimeout)
 	defer cancel()
-	if err := t.own(ctx, m, before.Dir, after.Dir, doc.Files); err != nil {
+	old, now := u.rootOf(before.Dir, d.from.number), u.rootOf(after.Dir, d.to.number)
+	if err := own(ctx, m, old, now, doc.Files); err != nil {
 		doc.Warnings = append(doc.Warnings, fmt.Sprintf("the owners of files are not known: %v", err))
 	}
-	if !touches(m.Database(), doc.Files) {
-		return nil
+	changes, err := packageChanges(ctx, m, old, now, doc.Files)
+	if err != nil {
+		doc.Warnings = append(doc.Warnings, fmt.Sprintf("the changes of packages are not known: %v", err))
 	}
-	old, err := m.Installed(ctx, u.rootOf(before.Dir, d.from.number))
-	if err == nil {
-		var now []pkgmgr.Package
-		if now, err = m.Installed(ctx, u.rootOf(after.Dir, d.to.number)); err == nil {
-			doc.Packages = append(doc.Packages, pkgmgr.Diff(m, old, now)...)
-			return nil
-		}
-	}
-	doc.Warnings = append(doc.Warnings, fmt.Sprintf("the changes of packages are not known: %v", err))
+	doc.Packages = append(doc.Packages, changes...)
 	return nil
 }
 

@@ -36,7 +36,7 @@ func (u *Updater) Tree() (bus.List, error) {
 			} else if err != nil {
 				return err
 			}
-			doc.Snapshots = append(doc.Snapshots, gone(rec))
+			doc.Snapshots = append(doc.Snapshots, recordedSnapshot(rec))
 		}
 		return nil
 	})
@@ -44,8 +44,8 @@ func (u *Updater) Tree() (bus.List, error) {
 	return doc, err
 }
 
-// gone describes a snapshot by its record alone.
-func gone(rec record.Record) bus.Snapshot {
+// recordedSnapshot describes a snapshot by its record alone.
+func recordedSnapshot(rec record.Record) bus.Snapshot {
 	return bus.Snapshot{
 		Number: rec.Number, Phase: rec.Phase, Verdict: rec.Verdict, Roles: []string{}, Created: rec.Created, Kernel: rec.Kernel,
 		Message: rec.Message, Kind: rec.Kind, Tags: append([]string{}, rec.Tags...), Parent: rec.Parent,

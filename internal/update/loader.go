@@ -26,6 +26,12 @@ func (u *Updater) facts() (boot.Facts, error) {
 	return f, nil
 }
 
+// menuFacts are the facts of a machine whose menu decides and can be written; ok is false on others.
+func (u *Updater) menuFacts() (f boot.Facts, ok bool, err error) {
+	f, err = u.facts()
+	return f, err == nil && f.Mode == boot.FollowsMenu && f.Err() == nil, err
+}
+
 // next is what boots next.
 func (u *Updater) next(f boot.Facts, booted view) (view, error) {
 	if f.Mode != boot.FollowsMenu {
@@ -66,6 +72,11 @@ func (u *Updater) menuState(ctx context.Context) (boot.State, error) {
 		return st, errors.Join(damage, err)
 	}
 	return boot.State{Found: true, Default: uint64(v.number)}, nil
+}
+
+// sameNumber reports whether both name the same entry of the menu, or both none.
+func sameNumber(a, b *uint64) bool {
+	return a == nil && b == nil || a != nil && b != nil && *a == *b
 }
 
 // menuDefault is the number that the menu boots, nil where there is no menu yet.

@@ -78,34 +78,38 @@ func (u *Updater) Records(q LogRequest) ([]record.Record, error) {
 func (q LogRequest) candidates(tx *journal.Tx, path *journal.Pattern) iter.Seq2[record.Record, error] {
 	switch {
 	case q.Package != "":
-		return recordsOf(tx, func() ([]uint64, error) { return tx.ByPackage(q.Package) })
+		return recordsOf(tx, each(tx.ByPackage(q.Package)))
 	case path != nil:
-		return func(yield func(record.Record, error) bool) {
-			for n, err := range tx.Candidates(path.Below()) {
-				var rec record.Record
-				if err == nil {
-					rec, err = tx.Record(n)
-				}
-				if !yield(rec, err) {
-					return
-				}
-			}
-		}
+		return recordsOf(tx, tx.Candidates(path.Below()))
 	case !q.Since.IsZero() || !q.Until.IsZero():
-		return recordsOf(tx, func() ([]uint64, error) { return tx.ByTime(q.Since, q.Until) })
+		return recordsOf(tx, each(tx.ByTime(q.Since, q.Until)))
 	}
 	return tx.Records(journal.Newest, true)
 }
 
-func recordsOf(tx *journal.Tx, find func() ([]uint64, error)) iter.Seq2[record.Record, error] {
-	return func(yield func(record.Record, error) bool) {
-		numbers, err := find()
+// each goes through what an index answered.
+func each(numbers []uint64, err error) iter.Seq2[uint64, error] {
+	return func(yield func(uint64, error) bool) {
 		if err != nil {
-			yield(record.Record{}, err)
+			yield(0, err)
 			return
 		}
 		for _, n := range numbers {
-			rec, err := tx.Record(n)
+			if !yield(n, nil) {
+				return
+			}
+		}
+	}
+}
+
+// recordsOf are the records with these numbers.
+func recordsOf(tx *journal.Tx, numbers iter.Seq2[uint64, error]) iter.Seq2[record.Record, error] {
+	return func(yield func(record.Record, error) bool) {
+		for n, err := range numbers {
+			var rec record.Record
+			if err == nil {
+				rec, err = tx.Record(n)
+			}
 			if !yield(rec, err) {
 				return
 			}

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/txupd/txupd/internal/boot"
 	"github.com/txupd/txupd/internal/engine"
 	"github.com/txupd/txupd/internal/sandbox"
 	"github.com/txupd/txupd/pkg/grubcfg"
@@ -57,8 +56,8 @@ func (u *Updater) Resume(ctx context.Context) error {
 // reconcileBoot rebuilds what is derived from records and menu: the default
 // subvolume, entries of snapshots that are gone or new, staged kernels.
 func (u *Updater) reconcileBoot(ctx context.Context) error {
-	f, err := u.facts()
-	if err != nil || f.Mode != boot.FollowsMenu || f.Err() != nil {
+	f, ok, err := u.menuFacts()
+	if err != nil || !ok {
 		return err
 	}
 	refreshed, err := u.refreshEntry()
@@ -300,14 +299,11 @@ func (u *Updater) sweep() error {
 // adopt gives the running root a record if txupd did not make it: good, and
 // protected, so that the first trial has somewhere to fall back to.
 func (u *Updater) adopt() error {
-	booted, err := u.Store.Booted()
-	if err != nil {
-		return err
-	}
-	v, err := u.viewOf(booted)
+	v, err := u.booted()
 	if err != nil || !v.foreign {
 		return err
 	}
+	booted := v.subvolume
 	var taken bool
 	if err := u.Journal.View(func(tx *journal.Tx) error {
 		rec, err := tx.Record(uint64(v.number))
@@ -336,18 +332,9 @@ func (u *Updater) adopt() error {
 
 // noteBoot records that the booted snapshot was booted, once a boot.
 func (u *Updater) noteBoot() error {
-	booted, err := u.Store.Booted()
-	if err != nil {
+	v, err := u.booted()
+	if err != nil || v.foreign || u.thisBoot(v.rec) >= 0 {
 		return err
-	}
-	v, err := u.viewOf(booted)
-	if err != nil || v.foreign {
-		return err
-	}
-	for _, b := range v.rec.Boots {
-		if b.BootID == u.BootID {
-			return nil
-		}
 	}
 	v.rec.Boots = append(v.rec.Boots, record.Boot{
 		BootID: u.BootID, First: u.Now().UTC(), Count: len(v.rec.Boots) + 1, Verdict: record.Untried, Failed: []string{},

@@ -39,15 +39,12 @@ type roles struct {
 
 // roles asks the file system; its cost does not grow with the number of snapshots.
 func (u *Updater) roles() (*roles, error) {
-	booted, err := u.Store.Booted()
-	if err != nil {
-		return nil, err
-	}
 	r := &roles{u: u}
-	if r.facts, err = u.facts(); err != nil {
+	var err error
+	if r.booted, err = u.booted(); err != nil {
 		return nil, err
 	}
-	if r.booted, err = u.viewOf(booted); err != nil {
+	if r.facts, err = u.facts(); err != nil {
 		return nil, err
 	}
 	if r.standby, err = u.next(r.facts, r.booted); err != nil {
@@ -106,15 +103,8 @@ func (r *roles) choose(word string) (view, error) {
 
 // existing finds the committed snapshot with that number, record and subvolume matching.
 func (u *Updater) existing(n snapshot.Number) (view, error) {
-	missing := fmt.Errorf("snapshot %d: %w", n, fault.ErrNotFound)
-	var rec record.Record
-	err := u.Journal.View(func(tx *journal.Tx) (err error) {
-		rec, err = tx.Record(uint64(n))
-		return err
-	})
-	if errors.Is(err, journal.ErrNotFound) {
-		return view{}, missing
-	} else if err != nil {
+	rec, err := u.recordOf(uint64(n))
+	if err != nil {
 		return view{}, err
 	}
 	switch {
@@ -297,17 +287,14 @@ func (u *Updater) superseded(r *roles) ([]record.Record, error) {
 
 // describe makes the document of one snapshot.
 func (r *roles) describe(v view) bus.Snapshot {
-	s := bus.Snapshot{
-		Number: uint64(v.number), SubvolumeID: uint64(v.subvolume.ID), Created: v.subvolume.Created,
-		Phase: record.Committed, Verdict: record.Untried, Roles: []string{}, Tags: []string{}, Foreign: v.foreign,
+	s := recordedSnapshot(v.rec)
+	if v.foreign {
+		s = bus.Snapshot{
+			Number: uint64(v.number), Created: v.subvolume.Created,
+			Phase: record.Committed, Verdict: record.Untried, Roles: []string{}, Tags: []string{}, Foreign: true,
+		}
 	}
-	if !v.foreign {
-		rec := v.rec
-		s.Phase, s.Verdict, s.Created, s.Kernel = rec.Phase, rec.Verdict, rec.Created, rec.Kernel
-		s.Message, s.Kind, s.Parent, s.Pinned, s.Adopted = rec.Message, rec.Kind, rec.Parent, rec.Pinned, rec.Adopted
-		s.Packages, s.Files = rec.Packages, rec.Files
-		s.Tags = append(s.Tags, rec.Tags...)
-	}
+	s.SubvolumeID = uint64(v.subvolume.ID)
 	add := func(role string, yes bool) {
 		if yes {
 			s.Roles = append(s.Roles, role)

@@ -78,21 +78,7 @@ func isAt(f *os.File, path string) bool {
 // create makes an empty journal at path; fs.ErrExist if there is something.
 func create(path string, timeout time.Duration) error {
 	return replace(path, timeout, false, func(db *bbolt.DB) error {
-		pack, err := newPacker()
-		if err != nil {
-			return err
-		}
-		defer pack.close()
-		return db.Update(func(b *bbolt.Tx) error {
-			for _, name := range buckets {
-				if _, err := b.CreateBucket([]byte(name)); err != nil {
-					return err
-				}
-			}
-			tx := &Tx{j: &Journal{path: path, pack: pack}, b: b}
-			if err := tx.open(); err != nil {
-				return err
-			}
+		return populate(db, path, func(tx *Tx) error {
 			id := rand.Text()
 			if err := tx.putMetaJSON(metaSchema, schema{Major: schemaMajor, Minor: schemaMinor}); err != nil {
 				return err
@@ -102,6 +88,27 @@ func create(path string, timeout time.Duration) error {
 			}
 			return tx.putMetaJSON(metaHead, Head{Journal: id, Hash: genesis(id)})
 		})
+	})
+}
+
+// populate makes the buckets of the journal that will be at path and puts its first content into them, in one commit.
+func populate(db *bbolt.DB, path string, fill func(*Tx) error) error {
+	pack, err := newPacker()
+	if err != nil {
+		return err
+	}
+	defer pack.close()
+	return db.Update(func(b *bbolt.Tx) error {
+		for _, name := range buckets {
+			if _, err := b.CreateBucket([]byte(name)); err != nil {
+				return err
+			}
+		}
+		tx := &Tx{j: &Journal{path: path, pack: pack}, b: b}
+		if err := tx.open(); err != nil {
+			return err
+		}
+		return fill(tx)
 	})
 }
 

@@ -129,7 +129,12 @@ func Import(ctx context.Context, path string, r io.Reader, o Options) error {
 	o = o.withDefaults()
 	over, err := isEmpty(path, o)
 	if err == nil {
-		err = replace(path, o.Timeout, over, func(db *bbolt.DB) error { return importInto(ctx, db, path, r) })
+		err = replace(path, o.Timeout, over, func(db *bbolt.DB) error {
+			return populate(db, path, func(tx *Tx) error {
+				i := importer{tx: tx}
+				return i.run(ctx, r)
+			})
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("cannot import a journal as %s: %w", path, err)
@@ -153,27 +158,6 @@ func isEmpty(path string, o Options) (there bool, err error) {
 			err = fmt.Errorf("%w: its journal has %d events, and only an empty one takes others", fs.ErrExist, head.Seq)
 		}
 		return err
-	})
-}
-
-func importInto(ctx context.Context, db *bbolt.DB, path string, r io.Reader) error {
-	pack, err := newPacker()
-	if err != nil {
-		return err
-	}
-	defer pack.close()
-	return db.Update(func(b *bbolt.Tx) error {
-		for _, name := range buckets {
-			if _, err := b.CreateBucket([]byte(name)); err != nil {
-				return err
-			}
-		}
-		tx := &Tx{j: &Journal{path: path, pack: pack}, b: b}
-		if err := tx.open(); err != nil {
-			return err
-		}
-		i := importer{tx: tx}
-		return i.run(ctx, r)
 	})
 }
 

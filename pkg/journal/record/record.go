@@ -60,6 +60,21 @@ const (
 	TypeChange = "type"       // files only: a directory became a link, and so on
 )
 
+// Opposite is the change that takes one back: itself for modified and type.
+func Opposite(change string) string {
+	switch change {
+	case Added:
+		return Removed
+	case Removed:
+		return Added
+	case Upgraded:
+		return Downgraded
+	case Downgraded:
+		return Upgraded
+	}
+	return change
+}
+
 // PackageChange is one package whose version differs between base and after.
 type PackageChange struct {
 	Name   string `json:"name"`
