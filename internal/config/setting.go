@@ -105,7 +105,7 @@ func directory(key string, field *string, standard, doc string) setting {
 				return errUnfit
 			}
 			v := string(n.Data)
-			if v != "" && (!path.IsAbs(v) || strings.ContainsRune(v, 0) || path.Clean(v) != strings.TrimSuffix(v, "/")) {
+			if v != "" && (!path.IsAbs(v) || strings.ContainsRune(v, 0) || path.Clean(v) == "/" || path.Clean(v) != strings.TrimSuffix(v, "/")) {
 				return errUnfit
 			}
 			*field = strings.TrimSuffix(v, "/")
