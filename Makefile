@@ -4,7 +4,7 @@ BIN ?= bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GOFLAGS_BUILD := -buildvcs=false -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 
-.PHONY: help build build-race install demo demo-shell test test-machine test-machine-all bench lint clean
+.PHONY: help build build-race build-failpoint install demo demo-shell test test-machine test-machine-all bench lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' Makefile
@@ -14,6 +14,9 @@ build: $(BIN)/txctl ## bin/txupd (the daemon) and bin/txctl (its command, static
 
 build-race: $(BIN)/txctl ## the same, with the race detector in the daemon
 	CGO_ENABLED=1 go build -race $(GOFLAGS_BUILD) -o $(BIN)/txupd ./cmd/txupd
+
+build-failpoint: $(BIN)/txctl ## the same, with places at which it can be made to fail (internal/failpoint)
+	CGO_ENABLED=1 go build -race -tags failpoint $(GOFLAGS_BUILD) -o $(BIN)/txupd ./cmd/txupd
 
 .PHONY: $(BIN)/txctl
 $(BIN)/txctl:

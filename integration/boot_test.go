@@ -27,12 +27,11 @@ const (
 // withGRUB makes a machine whose GRUB has a menu that loads ours, as `txctl
 // setup` leaves it; extX where /boot is an ext4 partition of so many MiB, else
 // GRUB's files are in a subvolume of their own.
-func withGRUB(t *testing.T, partition int, daemon ...string) *system {
+func withGRUB(t *testing.T, partition int, o options) *system {
 	t.Helper()
-	s := newSystem(t, options{
-		layout: "debian", daemon: append([]string{"--command-line", booted}, daemon...),
-		prepare: func(root string) error { return withKernel(root, kernelVersion, partition == 0) },
-	})
+	o.layout, o.daemon = "debian", append([]string{"--command-line", booted}, o.daemon...)
+	o.prepare = func(root string) error { return withKernel(root, kernelVersion, partition == 0) }
+	s := newSystem(t, o)
 	boot := filepath.Join(s.machine.Root, "boot")
 	if partition == 0 {
 		at := filepath.Join(s.machine.Top, "@grub")
@@ -146,7 +145,7 @@ func (s *system) killDaemon() {
 }
 
 func TestCommitSwitchesTheBootMenu(t *testing.T) {
-	s := withGRUB(t, 0)
+	s := withGRUB(t, 0, options{})
 	doc := document[bus.Doctor](s, "doctor")
 	if doc.CommitPoint != "boot-menu" || !doc.Hooked || slices.ContainsFunc(doc.Problems, func(p bus.Problem) bool { return p.Blocks }) {
 		t.Fatalf("doctor: %+v", doc)
@@ -195,7 +194,7 @@ func TestCommitSwitchesTheBootMenu(t *testing.T) {
 // TestAnEntryFollowsTheKernelsOfItsRoot: who upgrades the running system without
 // us finds the new kernel in the menu, and no entry for one that is gone.
 func TestAnEntryFollowsTheKernelsOfItsRoot(t *testing.T) {
-	s := withGRUB(t, 0)
+	s := withGRUB(t, 0, options{})
 	s.must("run", "--", "touch", "/usr/first")
 	for name, text := range kernelFiles("6.2.0") {
 		write(t, s.bootPath(name), text)
@@ -215,7 +214,7 @@ func TestAnEntryFollowsTheKernelsOfItsRoot(t *testing.T) {
 }
 
 func TestASnapshotWithoutAKernelIsNotCommitted(t *testing.T) {
-	s := withGRUB(t, 0)
+	s := withGRUB(t, 0, options{})
 	s.must("run", "--", "touch", "/usr/first")
 	before, _ := s.menu()
 	s.untouched("a commit without modules", func() {
@@ -227,7 +226,7 @@ func TestASnapshotWithoutAKernelIsNotCommitted(t *testing.T) {
 }
 
 func TestKernelsOnABootPartition(t *testing.T) {
-	s := withGRUB(t, 64)
+	s := withGRUB(t, 64, options{})
 	s.must("run", "--", "touch", "/usr/first")
 	n := s.pending()
 	rec := s.show(n)
@@ -277,7 +276,7 @@ func (s *system) environment() *grubcfg.Env {
 }
 
 func TestAFullBootPartitionIsSeenBefore(t *testing.T) {
-	s := withGRUB(t, 16)
+	s := withGRUB(t, 16, options{})
 	write(t, s.bootPath("ballast"), strings.Repeat("x", 8<<20))
 	s.untouched("a transaction without room for its kernel", func() {
 		s.expect(125, "MiB", "run", "--", "touch", "/usr/first")
@@ -300,7 +299,7 @@ func TestAFullBootPartitionIsSeenBefore(t *testing.T) {
 }
 
 func TestWithoutTheHookNothingBegins(t *testing.T) {
-	s := withGRUB(t, 0)
+	s := withGRUB(t, 0, options{})
 	write(t, s.bootPath("grub/grub.cfg"), "set default=0\n")
 	s.untouched("a transaction without the hook", func() {
 		s.expect(10, "txctl setup", "begin")
@@ -312,7 +311,7 @@ func TestWithoutTheHookNothingBegins(t *testing.T) {
 }
 
 func TestADamagedMenuIsWrittenAnew(t *testing.T) {
-	s := withGRUB(t, 0)
+	s := withGRUB(t, 0, options{})
 	s.must("run", "--", "touch", "/usr/first")
 	n := s.pending()
 	write(t, s.bootPath("grub/txupd.cfg"), "set default=txupd-0\n")
@@ -327,7 +326,7 @@ func TestADamagedMenuIsWrittenAnew(t *testing.T) {
 
 // TestTheLoaderGaveATrialUp: the counter is at 0 and something else was booted.
 func TestTheLoaderGaveATrialUp(t *testing.T) {
-	s := withGRUB(t, 64)
+	s := withGRUB(t, 64, options{})
 	s.must("run", "--", "touch", "/usr/first")
 	n := s.pending()
 	env := s.environment()
@@ -362,7 +361,7 @@ func TestTheLoaderGaveATrialUp(t *testing.T) {
 }
 
 func TestTheLoaderCouldNotLoadAKernel(t *testing.T) {
-	s := withGRUB(t, 0, "--command-line", booted+" txupd.fallback=1")
+	s := withGRUB(t, 0, options{daemon: []string{"--command-line", booted + " txupd.fallback=1"}})
 	s.must("run", "--", "touch", "/usr/first")
 	if n := s.pending(); n != 1 {
 		t.Fatalf("the first snapshot is %d", n)
@@ -383,7 +382,7 @@ func TestTheLoaderCouldNotLoadAKernel(t *testing.T) {
 }
 
 func TestAMenuChangedByOtherHandsIsStale(t *testing.T) {
-	s := withGRUB(t, 0)
+	s := withGRUB(t, 0, options{})
 	s.must("run", "--", "touch", "/usr/first")
 	n := s.pending()
 	old, err := os.ReadFile(s.bootPath("grub/txupd.cfg"))
@@ -428,11 +427,11 @@ func TestRollbackAsCommitted(t *testing.T) {
 }
 
 func TestBootOnceNeedsALoaderThatForgets(t *testing.T) {
-	s := withGRUB(t, 0)
+	s := withGRUB(t, 0, options{})
 	s.must("run", "--", "touch", "/usr/first")
 	s.expect(10, "", "boot-once", "0")
 
-	s = withGRUB(t, 64)
+	s = withGRUB(t, 64, options{})
 	s.must("run", "--", "touch", "/usr/first")
 	s.expect(4, "snapshot 77", "boot-once", "77")
 	s.must("boot-once", "0")

@@ -24,6 +24,7 @@ import (
 	"github.com/txupd/txupd/internal/btrfs"
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/busclient"
+	"github.com/txupd/txupd/internal/failpoint"
 	"github.com/txupd/txupd/internal/testbed"
 	"github.com/txupd/txupd/pkg/journal/record"
 	"github.com/txupd/txupd/pkg/snapshot"
@@ -32,10 +33,16 @@ import (
 // patience bounds every wait: reaching it is a failure, never a pass.
 const patience = 2 * time.Minute
 
-// programs are built once for all tests, the daemon with the race detector.
-var programs = sync.OnceValues(func() (testbed.Programs, error) {
-	return testbed.BuildPrograms(context.Background(), programsDir, true)
-})
+// programs are built once for all tests, the daemon with the race detector;
+// those for the matrix of faults with failpoints besides.
+var (
+	programs = sync.OnceValues(func() (testbed.Programs, error) {
+		return testbed.BuildPrograms(context.Background(), programsDir, testbed.WithRace)
+	})
+	faultyPrograms = sync.OnceValues(func() (testbed.Programs, error) {
+		return testbed.BuildPrograms(context.Background(), filepath.Join(programsDir, "faulty"), testbed.WithFaults)
+	})
+)
 
 var programsDir string
 
@@ -89,12 +96,18 @@ type options struct {
 	zypper  bool
 	prepare func(root string) error
 	daemon  []string // further arguments
+	// faults is the file that arms failpoints; "" for a daemon that has none.
+	faults string
 }
 
 func newSystem(t *testing.T, o options) *system {
 	t.Helper()
 	testbed.NeedRoot(t)
-	built, err := programs()
+	build, daemon := programs, []string{}
+	if o.faults != "" {
+		build, daemon = faultyPrograms, []string{"/usr/bin/env", failpoint.Variable + "=" + o.faults}
+	}
+	built, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +121,7 @@ func newSystem(t *testing.T, o options) *system {
 	s := &system{t: t, programs: built, log: &logBuffer{}}
 	s.machine = testbed.RealRoot(t, tarball(t), o.layout, testbed.MachineOptions{Prepare: o.prepare})
 	s.bus = testbed.PrivateBus(t, testbed.BusOptions{
-		Daemon: append([]string{built.Txupd, "--root", s.machine.Root}, o.daemon...), Log: s.log,
+		Daemon: slices.Concat(daemon, []string{built.Txupd, "--root", s.machine.Root}, o.daemon), Log: s.log,
 	})
 	t.Cleanup(func() {
 		if strings.Contains(s.log.String(), "DATA RACE") {
@@ -156,7 +169,14 @@ func (s *system) finish(cmd *exec.Cmd) result {
 	s.t.Helper()
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
+	err := cmd.Start()
+	if err == nil {
+		late := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+		err = cmd.Wait()
+		if !late.Stop() {
+			s.t.Fatalf("txctl %q: not within %v", cmd.Args[1:], patience)
+		}
+	}
 	r := result{out.String(), errs.String(), 0}
 	var exit *exec.ExitError
 	switch {

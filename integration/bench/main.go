@@ -63,7 +63,7 @@ func bench(ctx context.Context, runs int, only string) (err error) {
 	if err := compile(bareSource, s.bareProgram); err != nil {
 		return err
 	}
-	if s.programs, err = testbed.BuildPrograms(ctx, bin, false); err != nil {
+	if s.programs, err = testbed.BuildPrograms(ctx, bin, testbed.Release); err != nil {
 		return err
 	}
 	tarball, err := testbed.BuildRoot(ctx, testbed.Debian(), io.Discard)

@@ -53,7 +53,7 @@ func demo(ctx context.Context, layout string, tour, shell bool) (err error) {
 	}
 	defer os.RemoveAll(bin)
 	s := &stage{}
-	if s.programs, err = testbed.BuildPrograms(ctx, bin, false); err != nil {
+	if s.programs, err = testbed.BuildPrograms(ctx, bin, testbed.Release); err != nil {
 		return err
 	}
 	tarball, err := testbed.BuildRoot(ctx, testbed.DebianWithLists(), io.Discard)

@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 var installTree = sync.OnceValue(func() error {
 	ctx := context.Background()
 	bin := filepath.Join(tree, "bin")
-	if _, err := testbed.BuildPrograms(ctx, bin, false); err != nil {
+	if _, err := testbed.BuildPrograms(ctx, bin, testbed.Release); err != nil {
 		return err
 	}
 	top, err := testbed.Checkout()

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/txupd/txupd/internal/failpoint"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/pkg/grubcfg"
 )
@@ -235,7 +236,7 @@ func (s *site) overwrite(file string, text []byte) error {
 		return err
 	}
 	defer f.Close()
-	if _, err := f.WriteAt(text, 0); err != nil {
+	if err := failpoint.Around("boot/count", func() error { _, err := f.WriteAt(text, 0); return err }); err != nil {
 		return fmt.Errorf("cannot write %s: %w", f.Name(), err)
 	}
 	if err := f.Sync(); err != nil {

@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/txupd/txupd/internal/failpoint"
 	"github.com/txupd/txupd/pkg/grubcfg"
 )
 
@@ -310,7 +311,7 @@ func (s *site) renameEntry(from, to string) error {
 		return err
 	}
 	defer w.Close()
-	if err := unix.Renameat(int(w.dir.Fd()), from, int(w.dir.Fd()), to); err != nil {
+	if err := failpoint.Around("boot/rename-entry", func() error { return unix.Renameat(int(w.dir.Fd()), from, int(w.dir.Fd()), to) }); err != nil {
 		return fmt.Errorf("cannot rename boot entry %s to %s: %w", from, to, err)
 	}
 	return w.settle()

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/txupd/txupd/internal/failpoint"
 )
 
 // replace writes a file aside, hands it to check, and renames it. It is durable
@@ -26,7 +28,7 @@ func (s *site) replace(name string, content io.Reader, mode fs.FileMode, check f
 	}
 	defer d.Close()
 	aside := asideName(base)
-	if err := writeAt(d, aside, content, mode); err != nil {
+	if err := failpoint.Around("boot/write", func() error { return writeAt(d, aside, content, mode) }); err != nil {
 		return errors.Join(fmt.Errorf("cannot write %s: %w", s.seen(s.abs(name)), err), remove(d, aside))
 	}
 	if check != nil {
@@ -34,7 +36,7 @@ func (s *site) replace(name string, content io.Reader, mode fs.FileMode, check f
 			return errors.Join(err, remove(d, aside))
 		}
 	}
-	if err := unix.Renameat(int(d.Fd()), aside, int(d.Fd()), base); err != nil {
+	if err := failpoint.Around("boot/rename", func() error { return unix.Renameat(int(d.Fd()), aside, int(d.Fd()), base) }); err != nil {
 		return errors.Join(fmt.Errorf("cannot replace %s: %w", s.seen(s.abs(name)), err), remove(d, aside))
 	}
 	if err := d.Sync(); err != nil {
@@ -90,7 +92,7 @@ func writeAt(d *os.File, name string, content io.Reader, mode fs.FileMode) error
 }
 
 func remove(d *os.File, name string) error {
-	if err := unix.Unlinkat(int(d.Fd()), name, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+	if err := failpoint.Around("boot/remove", func() error { return unix.Unlinkat(int(d.Fd()), name, 0) }); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("cannot remove %s: %w", filepath.Join(d.Name(), name), err)
 	}
 	return nil
@@ -159,7 +161,9 @@ func device(path string) (uint64, error) {
 }
 
 // settle returns when the loader would read what was written so far.
-func (w *settler) settle() error {
+func (w *settler) settle() error { return failpoint.Around("boot/settle", w.flush) }
+
+func (w *settler) flush() error {
 	if err := unix.Syncfs(int(w.dir.Fd())); err != nil {
 		return fmt.Errorf("cannot flush the file system of %s: %w", w.dir.Name(), err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/txupd/txupd/internal/failpoint"
 	"github.com/txupd/txupd/internal/fault"
 )
 
@@ -192,7 +193,9 @@ func (m *grubMove) fill(say func(string)) (created bool, err error) {
 		err = unix.Syncfs(int(top.Fd()))
 	}
 	if err == nil {
-		err = unix.Renameat2(int(top.Fd()), unfinished, int(top.Fd()), grubSubvolume, unix.RENAME_NOREPLACE)
+		err = failpoint.Around("boot/move", func() error {
+			return unix.Renameat2(int(top.Fd()), unfinished, int(top.Fd()), grubSubvolume, unix.RENAME_NOREPLACE)
+		})
 	}
 	if err != nil {
 		return false, errors.Join(fmt.Errorf("cannot copy GRUB's files: %w", err), destroySubvolume(top, unfinished))

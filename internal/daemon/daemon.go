@@ -49,7 +49,7 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	store, err := snapshot.Open(root, btrfs.Driver{}, snapshot.Options{})
+	store, err := snapshot.Open(root, driver(), snapshot.Options{})
 	var unfit *snapshot.LayoutError
 	if errors.As(err, &unfit) {
 		return c.refuse(ctx, fmt.Errorf("%w: %w\n%s", fault.ErrNotSupported, err, unfit.Remedy))
@@ -121,7 +121,7 @@ func (c Config) updater(root string, store *snapshot.Store, log *journal.Journal
 	}
 	return update.New(update.Deps{
 		Heads: heads,
-		Root:  root, Driver: btrfs.Driver{}, Search: &btrfs.Searcher{}, Store: store, Journal: log,
+		Root:  root, Driver: driver(), Search: &btrfs.Searcher{}, Store: store, Journal: log,
 		Boot: boot.New(boot.Host{
 			Root: root, CommandLine: line, GrubDir: settings.Boot.GRUBDirectory, Log: c.Log,
 		}),

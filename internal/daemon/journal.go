@@ -9,7 +9,6 @@ import (
 	"io"
 	"path/filepath"
 
-	"github.com/txupd/txupd/internal/btrfs"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/pkg/journal"
 	"github.com/txupd/txupd/pkg/snapshot"
@@ -21,7 +20,7 @@ func journalAt(root string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	store, err := snapshot.Open(root, btrfs.Driver{}, snapshot.Options{})
+	store, err := snapshot.Open(root, driver(), snapshot.Options{})
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", fault.ErrNotSupported, err)
 	}

@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/txupd/txupd/internal/failpoint"
 )
 
 // Status is how far a step came, as far as was recorded: what really
@@ -110,7 +112,7 @@ func (e *Engine) Do(ctx context.Context, p *Plan, last string) error {
 		if !ok {
 			return fmt.Errorf("%w: %q", ErrUnknownKind, step.Kind)
 		}
-		if err := kind.Do(ctx, step.Data); err != nil {
+		if err := failpoint.Around("step/"+step.Kind, func() error { return kind.Do(ctx, step.Data) }); err != nil {
 			return err
 		}
 		step.Status = Done
@@ -131,7 +133,7 @@ func (e *Engine) Undo(ctx context.Context, p *Plan) error {
 		if undo == nil {
 			continue
 		}
-		if err := undo(ctx, step.Data); err != nil {
+		if err := failpoint.Around("undo/"+step.Kind, func() error { return undo(ctx, step.Data) }); err != nil {
 			errs = append(errs, fmt.Errorf("cannot undo %s: %w", step.Kind, err))
 			failed = append(failed, step)
 		}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"testing"
 )
 
 // Checkout is the top directory of the project that the working directory is in.
@@ -30,37 +29,23 @@ func Checkout() (string, error) {
 // Programs are the paths of the built programs.
 type Programs struct{ Txupd, Txctl string }
 
-// BuildPrograms builds the daemon and its command into dir as `make build`
-// does, with the race detector in the daemon if race is set.
-func BuildPrograms(ctx context.Context, dir string, race bool) (Programs, error) {
+// What of the Makefile builds the programs.
+const (
+	Release    = "build"
+	WithRace   = "build-race"      // the race detector is in the daemon
+	WithFaults = "build-failpoint" // and so are failpoints
+)
+
+// BuildPrograms builds the daemon and its command into dir with a target of the Makefile.
+func BuildPrograms(ctx context.Context, dir, target string) (Programs, error) {
 	top, err := Checkout()
 	if err != nil {
 		return Programs{}, err
-	}
-	target := "build"
-	if race {
-		target = "build-race"
 	}
 	if err := run(ctx, "make", "--no-print-directory", "-C", top, target, "BIN="+dir); err != nil {
 		return Programs{}, fmt.Errorf("cannot build: %w", err)
 	}
 	return Programs{Txupd: filepath.Join(dir, "txupd"), Txctl: filepath.Join(dir, "txctl")}, nil
-}
-
-// Build is BuildPrograms for tests, with the race detector in the daemon. The
-// programs are in a directory that every user may enter.
-func Build(t testing.TB) Programs {
-	t.Helper()
-	dir, err := publicDir("txupd-bin-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	programs, err := BuildPrograms(t.Context(), dir, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return programs
 }
 
 // publicDir makes a temporary directory that every user may enter.

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/txupd/txupd/internal/failpoint"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/sandbox"
 	"github.com/txupd/txupd/pkg/journal/record"
@@ -186,7 +187,11 @@ func (t *Transaction) run(ctx context.Context, c Command) (exit int, err error) 
 	if err != nil {
 		return fault.Own, err
 	}
-	status, err := t.interact(ctx, box, c)
+	var status sandbox.Exit
+	err = failpoint.Around("command", func() (err error) {
+		status, err = t.interact(ctx, box, c)
+		return err
+	})
 	if err != nil {
 		if ctx.Err() != nil {
 			return 130, context.Cause(ctx)

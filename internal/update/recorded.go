@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/failpoint"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/pkg/journal/record"
 	"github.com/txupd/txupd/pkg/snapshot"
@@ -84,7 +85,7 @@ func (o *Output) keep(name string, fill func(io.Writer) error) (err error) {
 		if err = errors.Join(err, f.Close()); err != nil {
 			os.Remove(f.Name())
 		} else {
-			err = os.Rename(f.Name(), final)
+			err = failpoint.Around("output/rename", func() error { return os.Rename(f.Name(), final) })
 		}
 	}()
 	return fill(f)

@@ -16,6 +16,8 @@ import (
 
 	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
+
+	"github.com/txupd/txupd/internal/failpoint"
 )
 
 const lockRetry = 20 * time.Millisecond
@@ -171,12 +173,11 @@ func replace(path string, timeout time.Duration, over bool, fill func(*bbolt.DB)
 	if err := db.Sync(); err != nil {
 		return err
 	}
+	rename := renameNew
 	if over {
-		err = os.Rename(temporary, path)
-	} else {
-		err = renameNew(temporary, path)
+		rename = os.Rename
 	}
-	if err != nil {
+	if err := failpoint.Around("journal/file", func() error { return rename(temporary, path) }); err != nil {
 		return err
 	}
 	return dir.Sync()

@@ -15,6 +15,8 @@ import (
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/txupd/txupd/internal/failpoint"
 )
 
 // The buckets of major schema 1.
@@ -254,7 +256,7 @@ func (j *Journal) Update(fn func(*Tx) error) error {
 	if !tx.dirty {
 		return nil
 	}
-	if err := tx.commit(); err != nil {
+	if err := failpoint.Around("journal/commit", tx.commit); err != nil {
 		return fmt.Errorf("cannot write the journal %s: %w", j.path, err)
 	}
 	j.commits.Add(1)

@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/txupd/txupd/internal/failpoint"
 )
 
 const (
@@ -82,7 +84,7 @@ func (s *Store) Prepare(ctx context.Context, req PrepareRequest) (Prepared, erro
 		return Prepared{}, err
 	}
 	p := Prepared{Dir: filepath.Join(state, newPrefix+req.UUID)}
-	if err := os.Mkdir(p.Dir, 0o755); err != nil {
+	if err := failpoint.Around("store/mkdir", func() error { return os.Mkdir(p.Dir, 0o755) }); err != nil {
 		return Prepared{}, fmt.Errorf("cannot prepare a snapshot: %w", err)
 	}
 	if err := s.prepare(ctx, &p, src, parent, req); err != nil {
@@ -142,7 +144,9 @@ func (s *Store) Publish(uuid string, above Number) (Number, error) {
 				return 0, fmt.Errorf("cannot publish transaction %s as %d: %w", uuid, n, err)
 			}
 		}
-		err = unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, s.Dir(n), unix.RENAME_NOREPLACE)
+		err = failpoint.Around("store/publish", func() error {
+			return unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, s.Dir(n), unix.RENAME_NOREPLACE)
+		})
 		if errors.Is(err, fs.ErrExist) {
 			above = n // another tool took it just now
 			continue

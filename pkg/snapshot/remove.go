@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/txupd/txupd/internal/failpoint"
 )
 
 // RemoveRequest says whose snapshot is to go.
@@ -121,7 +123,9 @@ func (s *Store) removeDir(dir, aside string, req RemoveRequest) error {
 		return err
 	}
 	if aside != "" {
-		if err := unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, aside, unix.RENAME_NOREPLACE); err != nil {
+		if err := failpoint.Around("store/aside", func() error {
+			return unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, aside, unix.RENAME_NOREPLACE)
+		}); err != nil {
 			return err
 		}
 		for i := range plan {
@@ -312,7 +316,7 @@ func (s *Store) removePlain(dir string) error {
 			return err
 		}
 	}
-	return os.Remove(dir)
+	return failpoint.Around("store/rmdir", func() error { return os.Remove(dir) })
 }
 
 // dropImage deletes one image of snapshot n.

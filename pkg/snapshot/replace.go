@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/txupd/txupd/internal/failpoint"
 )
 
 // replaceFile puts data in the place of path: anybody, also after a power cut,
@@ -22,12 +24,12 @@ func replaceFile(path string, data []byte, perm fs.FileMode) error {
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
-	err = fill(file, data, perm)
+	err = failpoint.Around("store/write", func() error { return fill(file, data, perm) })
 	if e := file.Close(); err == nil {
 		err = e
 	}
 	if err == nil {
-		err = os.Rename(file.Name(), path)
+		err = failpoint.Around("store/rename", func() error { return os.Rename(file.Name(), path) })
 	}
 	if err != nil {
 		os.Remove(file.Name())
