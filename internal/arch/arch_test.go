@@ -114,6 +114,8 @@ func checkImport(name, imported string, say func(string, ...any)) {
 		return
 	}
 	switch {
+	case under(name, "integration/oracle"):
+		say("imports %s; what judges the daemon shares no code with it", local)
 	case under(local, "internal/testbed"):
 		if !under(name, "integration") {
 			say("imports %s outside of a test; only integration may", local)
@@ -199,6 +201,10 @@ func TestRulesCatchWhatBreaksThem(t *testing.T) {
 		"testbed in code":              {pkg{ImportPath: "internal/update", Imports: []string{"internal/testbed"}}, "outside of a test"},
 		"testbed in a test":            {pkg{ImportPath: "internal/update", TestImports: []string{"internal/testbed"}}, ""},
 		"testbed in the demo":          {pkg{ImportPath: "integration/demo", Imports: []string{"internal/testbed"}}, ""},
+		"the oracle uses the journal":  {pkg{ImportPath: "integration/oracle", Imports: []string{"pkg/journal"}}, "shares no code"},
+		"the oracle uses a leaf":       {pkg{ImportPath: "integration/oracle/cmd/oracle", Imports: []string{"internal/fault"}}, "shares no code"},
+		"the oracle's command":         {pkg{ImportPath: "integration/oracle/cmd/oracle", Imports: []string{"integration/oracle", bbolt}}, ""},
+		"the oracle's tests":           {pkg{ImportPath: "integration/oracle", TestImports: []string{"internal/testbed"}}, ""},
 		"txctl with bbolt":             {pkg{ImportPath: "cmd/txctl", Deps: []string{bbolt}}, "bus client and presentation only"},
 		"txctl with cgo":               {pkg{ImportPath: "cmd/txctl", Deps: []string{"runtime/cgo"}}, "bus client and presentation only"},
 		"txctl with the journal":       {pkg{ImportPath: "cmd/txctl", Deps: []string{"pkg/journal"}}, "bus client and presentation only"},
