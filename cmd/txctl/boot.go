@@ -3,8 +3,12 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
+	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/present"
 )
 
@@ -73,14 +77,20 @@ func (a *app) bootOnce(name string) error {
 }
 
 func (a *app) doctorCommand() *cobra.Command {
-	return &cobra.Command{
+	var repair bool
+	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Show how this machine boots, what follows from it, and what to do",
-		Args:  noArguments,
+		Long: "doctor shows how this machine boots, what is wrong, what to do, and what was repaired last.\n" +
+			"--repair ends what was interrupted and rebuilds what is derived, as every start of the daemon does.",
+		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			d, err := a.daemon()
 			if err != nil {
 				return err
+			}
+			if repair {
+				return a.repair(d)
 			}
 			doc, err := d.Doctor(a.asked)
 			if err != nil {
@@ -89,6 +99,27 @@ func (a *app) doctorCommand() *cobra.Command {
 			return a.result(doc, func(s present.Screen) string { return s.Doctor(doc) })
 		},
 	}
+	c.Flags().BoolVar(&repair, "repair", false, "end what was interrupted, and rebuild what is derived")
+	a.waitFlag(c.Flags())
+	return c
+}
+
+func (a *app) repair(d daemon) error {
+	a.unrecorded("doctor --repair")
+	var doc bus.Repair
+	if err := a.locked(d, func() (err error) {
+		doc, err = d.Repair(a.urged)
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := a.result(doc, func(s present.Screen) string { return s.Repair(doc) }); err != nil {
+		return err
+	}
+	if len(doc.Left) > 0 {
+		return fmt.Errorf("%w: %d things could not be repaired", fault.ErrUnreconciled, len(doc.Left))
+	}
+	return nil
 }
 
 // setUp is the document of `setup`.

@@ -34,6 +34,7 @@ type daemon interface {
 	Rollback(context.Context, int64, busclient.RollbackOptions) (uint64, error)
 	BootOnce(context.Context, int64) error
 	Doctor(context.Context) (bus.Doctor, error)
+	Repair(context.Context) (bus.Repair, error)
 	Config(context.Context) (bus.Config, error)
 	Setup(context.Context) ([]string, error)
 	Delete(context.Context, uint64) error

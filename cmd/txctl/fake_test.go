@@ -213,6 +213,10 @@ func (f *fake) Config(context.Context) (bus.Config, error) {
 	return bus.Config{Values: []bus.Setting{{Key: "boot.tries", Value: 3.0, Origin: "default", Doc: "how often"}}}, nil
 }
 
+func (f *fake) Repair(context.Context) (bus.Repair, error) {
+	return bus.Repair{Done: []string{"undid transaction 7"}, Left: []string{}}, nil
+}
+
 func (f *fake) Setup(context.Context) ([]string, error) {
 	f.called("setup")
 	return []string{"wrote the hook"}, f.refuse

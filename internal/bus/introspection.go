@@ -104,6 +104,12 @@ const ManagerXML = standardXML + `
    <arg name="options" type="a{sv}" direction="in"/>
    <arg name="json" type="s" direction="out"/>
   </method>
+  <!-- Repair ends what was interrupted and rebuilds what is derived, as every start of the daemon does.
+       It answers a JSON document: what it did, and what it could not do. -->
+  <method name="Repair">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="json" type="s" direction="out"/>
+  </method>
   <!-- Config answers a JSON document: every setting that is in force, and where it comes from. -->
   <method name="Config">
    <arg name="options" type="a{sv}" direction="in"/>

@@ -87,6 +87,21 @@ type Doctor struct {
 	Boot     *Partition `json:"boot"` // where kernels lie on a partition of their own
 	ESP      *Partition `json:"esp"`
 	Problems []Problem  `json:"problems"`
+	// Repaired is what the latest recovery did, null where there was nothing to do yet.
+	Repaired *Repaired `json:"repaired"`
+}
+
+// Repaired is what a recovery did, by itself or when it was asked to.
+type Repaired struct {
+	Time time.Time `json:"time"`
+	Done []string  `json:"done"`
+}
+
+// Repair is the document of `doctor --repair`.
+type Repair struct {
+	Done []string `json:"done"`
+	// Left is what could not be repaired.
+	Left []string `json:"left"`
 }
 
 // Partition is one that the loader reads.

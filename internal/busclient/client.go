@@ -22,6 +22,9 @@ import (
 // ErrNoDaemon: the daemon cannot be reached.
 var ErrNoDaemon = errors.New("the daemon is not there")
 
+// errEnded: the daemon that did the work is not the one that answers now.
+var errEnded = fmt.Errorf("%w: the daemon ended in the middle; \"txctl status\" tells how it stands", fault.ErrFailed)
+
 // errNoReply: the call reached a daemon, which may have done what it was asked for.
 var errNoReply = fmt.Errorf("%w: it ended before it answered", ErrNoDaemon)
 
@@ -133,7 +136,7 @@ func (c *Client) wait(ctx context.Context, ready func() bool) error {
 		case ok:
 			return nil
 		case gone:
-			return fmt.Errorf("%w: the daemon ended in the middle; \"txctl status\" tells how it stands", fault.ErrFailed)
+			return errEnded
 		}
 		select {
 		case <-changed:
@@ -195,6 +198,11 @@ func (c *Client) Status(ctx context.Context) (doc bus.Status, err error) {
 // Config answers every setting that is in force.
 func (c *Client) Config(ctx context.Context) (doc bus.Config, err error) {
 	return doc, c.text(ctx, "Config", &doc)
+}
+
+// Repair ends what was interrupted, and rebuilds what is derived.
+func (c *Client) Repair(ctx context.Context) (doc bus.Repair, err error) {
+	return doc, c.text(ctx, "Repair", &doc)
 }
 
 // Doctor answers how the machine boots.

@@ -46,6 +46,7 @@ func (s *Server) managerMethods() map[string]method {
 		"Assess":        {private: true, run: s.assess},
 		"Config":        {run: func(*call) ([]any, error) { return jsonText(s.updater.Settings(), nil) }},
 		"Doctor":        {run: func(*call) ([]any, error) { return jsonText(s.updater.Doctor()) }},
+		"Repair":        {private: true, run: s.repair},
 		"Delete":        {private: true, run: s.delete},
 		"Status":        {run: func(*call) ([]any, error) { return jsonText(s.updater.Status()) }},
 		"List":          {run: func(*call) ([]any, error) { return jsonText(s.updater.List()) }},
@@ -271,6 +272,14 @@ func (s *Server) setup(c *call) ([]any, error) {
 		return nil, err
 	}
 	return []any{done}, nil
+}
+
+func (s *Server) repair(c *call) ([]any, error) {
+	actor, err := s.actor(c)
+	if err != nil {
+		return nil, err
+	}
+	return jsonText(s.updater.Repair(c.ctx, actor))
 }
 
 func (s *Server) assess(c *call) ([]any, error) {

@@ -46,6 +46,15 @@ func (s Screen) Doctor(d bus.Doctor) string {
 			line(p.name, fmt.Sprintf("%s on %s, %s, %s of %s free", p.p.Type, p.p.Device, p.p.Mount, size(p.p.Free), size(p.p.Size)))
 		}
 	}
+	if r := d.Repaired; r != nil {
+		for i, words := range r.Done {
+			name := ""
+			if i == 0 {
+				name, words = "Repaired", s.ago(r.Time)+": "+words
+			}
+			line(name, words)
+		}
+	}
 	if len(d.Problems) == 0 {
 		b.WriteString("\n" + green("Nothing is wrong.") + "\n")
 		return b.String()
@@ -99,14 +108,25 @@ func (s Screen) SetUp(done []string) string {
 	if len(done) == 0 {
 		return "Nothing had to be done.\n"
 	}
+	return s.points(faint("- "), done)
+}
+
+// Repair tells what was repaired, and what could not be.
+func (s Screen) Repair(r bus.Repair) string {
+	if len(r.Done)+len(r.Left) == 0 {
+		return "Nothing had to be repaired.\n"
+	}
+	return s.points(green("✓ "), r.Done) + s.points(red("✗ "), r.Left)
+}
+
+// points draws a list, each with a mark of two columns.
+func (s Screen) points(mark string, all []string) string {
 	var b strings.Builder
-	for _, words := range done {
-		for i, l := range s.wrap(plain(words), 2) {
-			mark := "  "
-			if i == 0 {
-				mark = faint("- ")
-			}
-			b.WriteString(mark + l + "\n")
+	for _, words := range all {
+		at := mark
+		for _, l := range s.wrap(plain(words), 2) {
+			b.WriteString(at + l + "\n")
+			at = "  "
 		}
 	}
 	return b.String()

@@ -213,6 +213,15 @@ func screens(s Screen) map[string]string {
 		"making /boot/grub/grub.cfg anew with grub-mkconfig",
 	}) + s.SetUp(nil)
 	all["doctor"] = s.Doctor(doctor())
+	mended := doctor()
+	mended.Repaired = &bus.Repaired{Time: at(3 * time.Hour), Done: []string{
+		"undid transaction 7 (pkg-add), which was interrupted before its commit point",
+		"wrote the boot menu anew, with entries for 6, 5 and 4",
+	}}
+	all["doctor-repaired"] = s.Doctor(mended)
+	all["repair"] = s.Repair(bus.Repair{
+		Done: mended.Repaired.Done, Left: []string{"what an interrupted transaction left could not be removed: /.snapshots/.txupd/del-x: it contains other subvolumes"},
+	}) + s.Repair(bus.Repair{})
 	sick := doctor()
 	sick.Hooked, sick.Counter, sick.CommitPoint = false, "", "boot-menu"
 	sick.RootFlags, sick.Fstab = "rootflags=subvol=@rootfs", "subvol=@rootfs"

@@ -24,10 +24,11 @@ func (u *Updater) Doctor() (bus.Doctor, error) {
 	for _, p := range f.Problems {
 		doc.Problems = append(doc.Problems, bus.Problem{What: p.What, Remedy: p.Remedy, Blocks: p.Blocks})
 	}
-	for _, words := range u.troubles {
-		doc.Problems = append(doc.Problems, bus.Problem{What: words, Remedy: "restart the daemon once the cause is gone: \"systemctl restart txupd\""})
+	for _, words := range u.standingTroubles() {
+		doc.Problems = append(doc.Problems, bus.Problem{What: words, Remedy: "\"txctl doctor --repair\" tries again, and so does every start of the daemon"})
 	}
-	return doc, nil
+	doc.Repaired, err = u.lastRepair()
+	return doc, err
 }
 
 func partition(p *boot.Partition) *bus.Partition {
@@ -52,7 +53,8 @@ func (u *Updater) Setup(ctx context.Context, actor record.Actor) ([]string, erro
 	}); err != nil {
 		return nil, err
 	}
-	return said, u.reconcileBoot(ctx)
+	did, err := u.reconcileBoot(ctx)
+	return append(said, did...), err
 }
 
 // Settings lists the configuration that is in force.

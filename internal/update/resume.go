@@ -25,22 +25,10 @@ func (u *Updater) Resume(ctx context.Context) error {
 	if err := u.rebuild(ctx); err != nil {
 		return err
 	}
-	var unfinished []uint64
-	if err := u.Journal.View(func(tx *journal.Tx) (err error) {
-		unfinished, err = tx.Unfinished()
-		return err
-	}); err != nil {
+	done, err := u.endInterrupted(ctx)
+	if err != nil {
 		return err
 	}
-	for _, n := range unfinished {
-		err := u.resume(ctx, n)
-		if errors.Is(err, engine.ErrUnknownKind) {
-			// A newer version wrote it. Nothing may be changed around it; reading does no harm.
-			u.blocked = fmt.Errorf("transaction %d is unfinished and of a newer version: %w", n, err)
-		}
-		u.trouble(err, fmt.Sprintf("transaction %d could not be resumed, the next start tries again", n))
-	}
-	u.trouble(u.sweep(), "what an interrupted transaction left could not be removed")
 	if err := u.adopt(); err != nil {
 		return err
 	}
@@ -48,41 +36,11 @@ func (u *Updater) Resume(ctx context.Context) error {
 		return err
 	}
 	u.trouble(u.noteLoader(ctx), "what the boot loader decided could not be noted")
-	u.trouble(u.reconcileBoot(ctx), "the boot menu could not be brought up to date, the next start tries again")
+	boot, err := u.reconcileBoot(ctx)
+	u.trouble(err, "the boot menu could not be brought up to date")
+	u.trouble(u.noteRepair(nil, append(done, boot...)), "what was repaired could not be recorded")
 	u.printHead()
 	return nil
-}
-
-// reconcileBoot rebuilds what is derived from records and menu: the default
-// subvolume, entries of snapshots that are gone or new, staged kernels.
-func (u *Updater) reconcileBoot(ctx context.Context) error {
-	f, ok, err := u.menuFacts()
-	if err != nil || !ok {
-		return err
-	}
-	refreshed, err := u.refreshEntry()
-	if err != nil {
-		return err
-	}
-	st, err := u.menuState(ctx)
-	if err != nil || !st.Found {
-		return err
-	}
-	next, err := u.recordOf(st.Default)
-	if err != nil {
-		return err
-	}
-	m, err := u.menu(f, menuRequest{next: next})
-	if err != nil {
-		return err
-	}
-	if due := m.Summary().Entries; refreshed || !slices.Equal(due, st.Entries) {
-		u.Log.Info("writing the boot menu anew", "entries", due)
-		if err := u.Boot.Switch(ctx, m); err != nil {
-			return err
-		}
-	}
-	return errors.Join(u.follow(ctx, menuData{Number: snapshot.Number(next.Number)}), u.sweepKernels(ctx))
 }
 
 // refreshEntry gives the adopted root its boot entry, while it runs: what it was
@@ -98,6 +56,11 @@ func (u *Updater) refreshEntry() (changed bool, err error) {
 		return false, nil // made before the setup, or its kernel is staged
 	}
 	k, err := u.Boot.InPlace(u.Root)
+	if err != nil && e != nil {
+		// Its old entry may still boot, and is no worse than none.
+		u.Log.Warn("the boot entry of the running root is left as it is", "snapshot", booted.number, "error", err)
+		return false, nil
+	}
 	if err != nil {
 		return false, fmt.Errorf("the boot entry of snapshot %d, which runs, cannot be made: %w", booted.number, err)
 	}
@@ -113,18 +76,8 @@ func (u *Updater) refreshEntry() (changed bool, err error) {
 	return true, u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("boot-entry", nil, booted.rec) })
 }
 
-// trouble notes what is wrong, for the log and for those who ask. It does not
-// keep the daemon from serving: reading, and rolling back, matter most then.
-func (u *Updater) trouble(err error, what string) {
-	if err == nil {
-		return
-	}
-	u.Log.Error(what, "error", err)
-	u.troubles = append(u.troubles, fmt.Sprintf("%s: %v", what, err))
-}
-
-// resume decides about one transaction with recorded steps.
-func (u *Updater) resume(ctx context.Context, n uint64) error {
+// resume decides about one transaction with recorded steps, and says what it did with it.
+func (u *Updater) resume(ctx context.Context, n uint64) (did string, err error) {
 	var rec record.Record
 	var raw []byte
 	if err := u.Journal.View(func(tx *journal.Tx) (err error) {
@@ -134,29 +87,31 @@ func (u *Updater) resume(ctx context.Context, n uint64) error {
 		raw, err = tx.Steps(n)
 		return err
 	}); err != nil {
-		return err
+		return "", err
 	}
 	plan, err := engine.Decode(raw)
 	if err != nil {
-		return err
+		return "", err
 	}
 	t := &Transaction{
 		u: u, number: snapshot.Number(n), rec: rec, plan: plan, output: newOutput(u.logDir(), u.Config.Log, u.Now), started: len(rec.Commands),
 		step: make(chan struct{}, 1),
 	}
+	if err := sandbox.End(u.Store.Path(t.number, snapshot.RoleSnapshot)); err != nil {
+		return "", err
+	}
 	committed, err := u.engine.Committed(ctx, plan)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if committed || plan.Has(stepRemove) {
 		return t.finish(ctx)
 	}
 	if rec.Phase == record.Committed {
-		// A rollback whose switch did not happen: nothing to undo.
-		return u.close(rec, "rollback-failed")
+		return fmt.Sprintf("gave up an interrupted rollback to snapshot %d: it had not begun", n), u.close(rec, "rollback-failed")
 	}
 	if rec.Phase == record.Open && u.waits(rec) {
-		return u.takeUp(t)
+		return "", u.takeUp(t)
 	}
 	cause := error(nil)
 	if rec.Phase == record.Open {
@@ -170,7 +125,7 @@ func (u *Updater) resume(ctx context.Context, n uint64) error {
 	if rec.Phase == record.Open && rec.Expires != nil && u.Now().After(*rec.Expires) {
 		phase, cause = record.Discarded, nil
 	}
-	return t.undo(phase, cause)
+	return fmt.Sprintf("undid transaction %d (%s), which was interrupted before its commit point", n, rec.Kind), t.undo(phase, cause)
 }
 
 // waits reports whether the transaction was open with no command running: such
@@ -219,16 +174,16 @@ func (u *Updater) takeUp(t *Transaction) error {
 	return nil
 }
 
-// finish completes what passed its commit point.
-func (t *Transaction) finish(ctx context.Context) error {
+// finish completes what passed its commit point, and says what it was.
+func (t *Transaction) finish(ctx context.Context) (did string, err error) {
 	u, rec := t.u, t.rec
 	// A switch that happened is left as it is now: somebody may have switched again.
-	err := u.Driver.Sync(u.Root)
+	err = u.Driver.Sync(u.Root)
 	if t.plan.Has(stepRemove) {
 		err = u.engine.Finish(ctx, t.plan)
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
 	u.Log.Warn("finished an interrupted transaction", "transaction", rec.Number)
 	switch {
@@ -237,11 +192,11 @@ func (t *Transaction) finish(ctx context.Context) error {
 			now := u.Now().UTC()
 			rec.Deleted = &now
 		}
-		return u.close(rec, "deleted")
+		return fmt.Sprintf("finished the interrupted removal of snapshot %d", rec.Number), u.close(rec, "deleted")
 	case rec.Phase == record.Open:
-		return t.finishCommit(ctx)
+		return fmt.Sprintf("recorded transaction %d, which was interrupted after its commit point", rec.Number), t.finishCommit(ctx)
 	}
-	return u.close(rec, "rolled-back")
+	return fmt.Sprintf("recorded the rollback to snapshot %d, which was interrupted after its commit point", rec.Number), u.close(rec, "rolled-back")
 }
 
 // finishCommit takes the record from beside the snapshot, where it became
@@ -275,25 +230,6 @@ func (u *Updater) close(rec record.Record, event string) error {
 		}
 		return tx.DeleteSteps(rec.Number)
 	})
-}
-
-// sweep removes half-made and half-removed snapshots that no recorded step
-// speaks of: what a lost journal leaves.
-func (u *Updater) sweep() error {
-	orphans, err := u.Store.Orphans()
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, o := range orphans {
-		t := u.Current()
-		if t != nil && t.rec.UUID == o.UUID {
-			continue
-		}
-		u.Log.Warn("removing what an interrupted transaction left", "uuid", o.UUID)
-		errs = append(errs, u.Store.Remove(snapshot.RemoveRequest{UUID: o.UUID}))
-	}
-	return errors.Join(errs...)
 }
 
 // adopt gives the running root a record if txupd did not make it: good, and

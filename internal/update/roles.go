@@ -200,7 +200,7 @@ func (u *Updater) Status() (bus.Status, error) {
 	if t := u.Current(); t != nil {
 		st.Transaction = t.describe()
 	}
-	st.Warnings = append(st.Warnings, u.troubles...)
+	st.Warnings = append(st.Warnings, u.standingTroubles()...)
 	if err := r.facts.Err(); err != nil {
 		st.Pending, st.RebootRequired = nil, false // what is the default does not matter here
 		st.Warnings = append(st.Warnings, err.Error())

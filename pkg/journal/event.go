@@ -26,6 +26,8 @@ type Event struct {
 	Actor  *record.Actor `json:"actor,omitempty"`
 	// Patch is the JSON merge patch (RFC 7386) from the record's former state to the new one.
 	Patch json.RawMessage `json:"patch,omitempty"`
+	// Words say what was done where no record can: see Tell.
+	Words []string `json:"words,omitempty"`
 	// Prev is the Hash of the event before; of the first one, the SHA-256 of the journal's ID.
 	Prev string `json:"prev"`
 	// Hash is the SHA-256, in hexadecimal digits, of the event's stored bytes.
@@ -69,23 +71,26 @@ func decodeEvent(payload []byte) (Event, error) {
 	return e, nil
 }
 
-// appendEvent adds one event to the log and moves the head.
-func (tx *Tx) appendEvent(kind string, number uint64, actor *record.Actor, patch object) error {
-	if kind == "" {
+// Tell appends an event that belongs to no record: what was done to the system
+// as a whole, one sentence each.
+func (tx *Tx) Tell(kind string, actor *record.Actor, words []string) error {
+	err := tx.write(func() error { return tx.appendEvent(Event{Kind: kind, Actor: actor, Words: words}) })
+	if err != nil {
+		return fmt.Errorf("cannot record what was done: %w", err)
+	}
+	return nil
+}
+
+// appendEvent gives an event its place in the log and moves the head.
+func (tx *Tx) appendEvent(e Event) error {
+	if e.Kind == "" {
 		return errors.New("internal error: an event without a kind")
 	}
 	head, err := tx.Head()
 	if err != nil {
 		return err
 	}
-	raw, err := encodeJSON(patch)
-	if err != nil {
-		return err
-	}
-	e := Event{
-		Seq: head.Seq + 1, Time: tx.j.now().UTC(), Kind: kind, Number: number,
-		Actor: actor, Patch: raw, Prev: head.Hash,
-	}
+	e.Seq, e.Time, e.Prev = head.Seq+1, tx.j.now().UTC(), head.Hash
 	payload, err := encodeJSON(e)
 	if err != nil {
 		return err

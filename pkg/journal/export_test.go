@@ -31,6 +31,7 @@ func exported(t *testing.T) (*Journal, []byte) {
 		})
 		return errors.Join(err, tx.PutFiles(8, []record.FileChange{{Path: "/odd\xff\nname", Change: record.Added}}))
 	})
+	update(t, j, func(tx *Tx) error { return tx.Tell("repaired", nil, []string{"undid transaction 9"}) })
 	var out bytes.Buffer
 	if err := j.Export(t.Context(), &out); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -391,4 +392,22 @@ func TestEventsTellWhoDidWhat(t *testing.T) {
 	if e := got[1]; e.Actor != nil || !json.Valid(e.Patch) || string(e.Patch) != "{}" {
 		t.Errorf("an event that changes nothing: %+v, patch %s", e, e.Patch)
 	}
+}
+
+// TestWhatBelongsToNoRecordIsInTheLog: told once, in the chain, and no record comes of it.
+func TestWhatBelongsToNoRecordIsInTheLog(t *testing.T) {
+	j := newJournal(t)
+	update(t, j, func(tx *Tx) error { return tx.Tell("repaired", &record.Actor{Name: "ada"}, []string{"one", "two"}) })
+	checkSound(t, j)
+	view(t, j, func(tx *Tx) error {
+		for e, err := range tx.Events(1) {
+			if err != nil || e.Kind != "repaired" || e.Actor.Name != "ada" || !slices.Equal(e.Words, []string{"one", "two"}) {
+				t.Errorf("%+v, %v", e, err)
+			}
+		}
+		if last, err := tx.LastNumber(); err != nil || last != 0 {
+			t.Errorf("the last record is %d, %v", last, err)
+		}
+		return nil
+	})
 }

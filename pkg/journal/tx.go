@@ -243,7 +243,11 @@ func (tx *Tx) Put(kind string, actor *record.Actor, rec record.Record) error {
 
 // patch appends the event and writes the projection.
 func (tx *Tx) patch(kind string, actor *record.Actor, n uint64, old []byte, patch object) error {
-	if err := tx.appendEvent(kind, n, actor, patch); err != nil {
+	change, err := encodeJSON(patch)
+	if err != nil {
+		return err
+	}
+	if err := tx.appendEvent(Event{Kind: kind, Number: n, Actor: actor, Patch: change}); err != nil {
 		return err
 	}
 	if len(patch) == 0 {
