@@ -4,12 +4,14 @@ package busclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
 	"github.com/godbus/dbus/v5"
 
 	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/pkg/journal/record"
 )
 
@@ -231,12 +233,20 @@ func (t *Transaction) Finished(ctx context.Context) error {
 }
 
 // Wait waits for the end of the transaction and returns what it came to, with
-// the changes of packages where it was committed.
+// the changes of packages where it was committed. Where the daemon ended in the
+// middle, the next one has brought it to an end, and its record tells which.
 func (t *Transaction) Wait(ctx context.Context) (bus.Outcome, error) {
-	if err := t.Finished(ctx); err != nil {
+	err := t.Finished(ctx)
+	if errors.Is(err, errEnded) {
+		return t.recorded(ctx)
+	}
+	if err != nil {
 		return bus.Outcome{}, err
 	}
 	st, err := t.State(ctx)
+	if errors.Is(err, fault.ErrNotFound) || errors.Is(err, errNoReply) {
+		return t.recorded(ctx) // it ended after it had told so
+	}
 	if err != nil {
 		return bus.Outcome{}, err
 	}
@@ -249,4 +259,25 @@ func (t *Transaction) Wait(ctx context.Context) (bus.Outcome, error) {
 	}
 	st.PackageChanges, st.Files, st.Warnings = rec.PackageChanges, rec.Files, append([]string{}, rec.Warnings...)
 	return st.Outcome, nil
+}
+
+// recorded is the outcome as the record has it.
+func (t *Transaction) recorded(ctx context.Context) (bus.Outcome, error) {
+	rec, err := t.c.Show(ctx, t.number)
+	if err != nil || rec.Phase == record.Open {
+		return bus.Outcome{}, errors.Join(errEnded, err)
+	}
+	o := bus.Outcome{
+		Number: rec.Number, Kind: rec.Kind, Phase: rec.Phase, Exit: record.NoExit, Error: rec.ErrorCode, ErrorMessage: rec.Error,
+		Warnings: append([]string{}, rec.Warnings...), PackageChanges: append([]record.PackageChange{}, rec.PackageChanges...), Files: rec.Files,
+	}
+	if rec.Parent != nil {
+		o.Parent = *rec.Parent
+	}
+	for _, c := range rec.Commands {
+		if c.Exit != record.NoExit {
+			o.Exit = int32(c.Exit)
+		}
+	}
+	return o, nil
 }

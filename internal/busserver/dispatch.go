@@ -189,7 +189,13 @@ func closeDescriptors(body []any) {
 func (e exported) Call(args ...any) (ret []any, err error) {
 	sender, body := args[0].(string), args[1].([]any)
 	c := &call{ctx: e.s.ctx, sender: sender, path: e.path, number: e.number, args: body}
+	changing := false
 	defer func() {
+		if changing {
+			// What a change that fails like this left is undone by the next start; a
+			// process that went on would go on with what it holds.
+			return
+		}
 		if p := recover(); p != nil {
 			e.s.log.Error("a call failed inside", "method", e.name, "panic", p, "stack", string(debug.Stack()))
 			ret, err = nil, toBus(fmt.Errorf("internal error: %v", p))
@@ -213,6 +219,7 @@ func (e exported) Call(args ...any) (ret []any, err error) {
 	if err := c.options.check(e.name, e.method.options); err != nil {
 		return nil, toBus(err)
 	}
+	changing = e.method.private
 	if ret, err = e.method.run(c); err != nil {
 		return nil, toBus(err)
 	}

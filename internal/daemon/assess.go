@@ -11,11 +11,11 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/txupd/txupd/internal/btrfs"
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/config"
 	"github.com/txupd/txupd/internal/health"
+	"github.com/txupd/txupd/internal/logind"
 	"github.com/txupd/txupd/internal/update"
 	"github.com/txupd/txupd/pkg/snapshot"
 )
@@ -50,7 +50,7 @@ func (c Config) assess(ctx context.Context, moment string, noBus error) (bus.Ass
 	if err != nil {
 		return bus.Assessment{}, err
 	}
-	store, err := snapshot.Open(root, btrfs.Driver{}, snapshot.Options{})
+	store, err := snapshot.Open(root, driver(), snapshot.Options{})
 	if err != nil {
 		return bus.Assessment{}, err
 	}
@@ -103,5 +103,6 @@ func (c Config) machine(root string, settings *config.Config) update.Machine {
 		Finishing: finishing(system, time.Now),
 		Reboot:    reboot,
 		Announce:  announce,
+		Delay:     logind.Delay,
 	}
 }

@@ -45,6 +45,8 @@ type Machine struct {
 	Reboot func(force bool) error
 	// Announce writes to the console.
 	Announce func(string)
+	// Delay holds back a shutdown for a moment, until release is called.
+	Delay func(why string) (release func(), err error)
 }
 
 // HealthRequest is what the checks are told.

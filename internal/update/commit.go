@@ -63,6 +63,9 @@ func (t *Transaction) Commit(o CommitOptions) error {
 // commit. The caller settles the transaction with what it returns.
 func (t *Transaction) commit(ctx context.Context) error {
 	u := t.u
+	t.setCommitting(true)
+	defer t.setCommitting(false)
+	defer u.delayShutdown(fmt.Sprintf("transaction %d is being committed", t.number))()
 	t.progress("commit", "ending what still runs")
 	t.leave() // every process that could write is dead from here on
 	t.output.finish()
@@ -101,6 +104,32 @@ func (t *Transaction) commit(ctx context.Context) error {
 		return t.afterSwitch(err)
 	}
 	return t.recordCommitted(files)
+}
+
+// delayShutdown holds back a shutdown until the function that it returns is
+// called. Nobody waits for it to be granted: where a shutdown is faster, the
+// daemon is told to stop, and ends a commit that it began all the same.
+func (u *Updater) delayShutdown(why string) (release func()) {
+	if u.Machine.Delay == nil {
+		return func() {}
+	}
+	over := make(chan struct{})
+	go func() {
+		release, err := u.Machine.Delay(why)
+		if err != nil {
+			u.Log.Debug("a shutdown is not delayed", "error", err)
+			return
+		}
+		<-over
+		release()
+	}()
+	return func() { close(over) }
+}
+
+func (t *Transaction) setCommitting(now bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.committing = now
 }
 
 // describeResult writes what the snapshot holds beside it: it becomes durable

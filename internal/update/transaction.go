@@ -67,21 +67,23 @@ type Transaction struct {
 	// step is held by whoever works on the snapshot: a command, the commit, the end.
 	step chan struct{}
 
-	mu       sync.Mutex
-	rec      record.Record
-	plan     *engine.Plan
-	box      *sandbox.Sandbox
-	launch   chan *sandbox.Launch // the sandbox's first process, started ahead
-	process  *sandbox.Process
-	stdin    *stdin
-	cancel   context.CancelCauseFunc // of the running work, nil between
-	execed   int                     // the command that Exec was asked for and that runs, while cancel is set
-	running  bool
-	started  int // commands that were started; recorded ones beyond are planned
-	finished bool
-	same     bool // ended because nothing changed
-	failure  error
-	files    []record.FileChange // of a commit that is not recorded yet
+	mu      sync.Mutex
+	rec     record.Record
+	plan    *engine.Plan
+	box     *sandbox.Sandbox
+	launch  chan *sandbox.Launch // the sandbox's first process, started ahead
+	process *sandbox.Process
+	stdin   *stdin
+	cancel  context.CancelCauseFunc // of the running work, nil between
+	execed  int                     // the command that Exec was asked for and that runs, while cancel is set
+	running bool
+	// committing: its commands are over, and it ends by itself soon.
+	committing bool
+	started    int // commands that were started; recorded ones beyond are planned
+	finished   bool
+	same       bool // ended because nothing changed
+	failure    error
+	files      []record.FileChange // of a commit that is not recorded yet
 }
 
 // State is what a transaction tells of itself.
@@ -319,6 +321,12 @@ func (t *Transaction) describe() *bus.Transaction {
 		Number: t.rec.Number, Parent: uint64(t.parent.number), Kind: t.rec.Kind, Message: t.rec.Message,
 		Actor: t.rec.Actor, Since: t.rec.Created, Expires: t.rec.Expires, Running: t.running,
 	}
+}
+
+func (t *Transaction) endsSoon() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.committing
 }
 
 func (t *Transaction) inSandbox() bool {

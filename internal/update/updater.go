@@ -302,12 +302,13 @@ func (u *Updater) retire(t *Transaction) {
 }
 
 // Close ends the running command, gives up transactions of one command, leaves
-// open ones as they are, and returns when nothing runs any more.
+// open ones as they are, lets a commit come to its end, and returns when nothing
+// runs any more.
 func (u *Updater) Close() {
 	u.mu.Lock()
 	u.closing = true
 	u.mu.Unlock()
-	if t := u.Current(); t != nil {
+	if t := u.Current(); t != nil && !t.endsSoon() {
 		t.Cancel(errors.New("the daemon was stopped"))
 		t.leave()
 	}
