@@ -248,7 +248,7 @@ func (j *judge) bootFiles() {
 func (j *judge) live() {
 	for _, m := range j.f.Mounts {
 		dir, role := j.f.place(strings.TrimPrefix(m.Root, "/"))
-		ours := m.Type == "btrfs" && (dir != "" && (role != "" || strings.HasPrefix(dir, ".txupd"))) && !j.isBooted(m)
+		ours := m.Type == "btrfs" && (role != "" || dir == ".txupd") && !j.isBooted(m) && !j.mayBeOpen(dir)
 		added := m.Namespace == 0 && j.before.Root != "" && !slices.ContainsFunc(j.before.Mounts, func(b Mount) bool {
 			return b.Namespace == 0 && b.Point == m.Point && b.Root == m.Root && b.Type == m.Type
 		})
@@ -258,10 +258,16 @@ func (j *judge) live() {
 	}
 	for _, p := range j.f.Processes {
 		s, ok := j.f.byID(p.Subvolume)
-		if dir, _ := j.f.place(s.Path); dir != "" || !ok && p.Subvolume != topLevelID {
+		if dir, _ := j.f.place(s.Path); dir != "" && !j.mayBeOpen(dir) || !ok && p.Subvolume != topLevelID {
 			j.find(LeftProcess, "process %d (%s) has its %s in subvolume %d (%s)", p.PID, p.Name, p.Uses, p.Subvolume, s.Path)
 		}
 	}
+}
+
+// mayBeOpen: an open transaction lives in its snapshot.
+func (j *judge) mayBeOpen(dir string) bool {
+	n, err := strconv.ParseUint(dir, 10, 64)
+	return err == nil && slices.Contains(j.e.Open, n)
 }
 
 // isBooted: a mount is of the running root, or of a part of it.
