@@ -181,6 +181,13 @@ var (
 	counting    = regexp.MustCompile(`(?m)^\s*set (txupd_tries_(\d+))=(\d+)$`)
 )
 
+// ReadMenu reads a menu that came from elsewhere: Default, Entries and Problems of it.
+func ReadMenu(text []byte) Boot {
+	b := Boot{Menu: true, Path: menuName}
+	b.readMenu(text)
+	return b
+}
+
 // readMenu reads what GRUB would do from the script, and holds what the menu
 // says of itself against it.
 func (b *Boot) readMenu(text []byte) {

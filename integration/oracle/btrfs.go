@@ -237,12 +237,32 @@ type fsInfo struct {
 	_              [992]byte
 }
 
-func fileSystemUUID(file *os.File) (string, error) {
+// kernelUUID is what the running kernel knows a file system by. Of a copy of one that is
+// mounted at the same time that is another uuid than the one on the disk.
+func kernelUUID(file *os.File) (string, error) {
 	var info fsInfo
 	if err := ioctl(file, ioctlNumber(2, unsafe.Sizeof(info), 31), unsafe.Pointer(&info)); err != nil {
 		return "", fmt.Errorf("%s is not on btrfs: %w", file.Name(), err)
 	}
 	return formatUUID(info.UUID[:]), nil
+}
+
+// superblockUUID is in the superblock of the file system on a device: 64 KiB from
+// its start, after a checksum of 32 bytes.
+func superblockUUID(device string) (string, error) {
+	file, err := os.Open(device)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	var block [32 + 16 + 24]byte
+	if _, err := file.ReadAt(block[:], 64<<10); err != nil {
+		return "", err
+	}
+	if string(block[64:]) != "_BHRfS_M" {
+		return "", fmt.Errorf("%s holds no btrfs", device)
+	}
+	return formatUUID(block[32:48]), nil
 }
 
 func formatUUID(b []byte) string {

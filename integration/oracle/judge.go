@@ -44,12 +44,6 @@ type Finding struct {
 
 func (f Finding) String() string { return fmt.Sprintf("%s: %s", f.Check, f.Text) }
 
-// Report is what the command prints.
-type Report struct {
-	Facts    Facts     `json:"facts"`
-	Findings []Finding `json:"findings"`
-}
-
 // Acknowledged is a transaction of which somebody was told that it is done.
 type Acknowledged struct {
 	Number uint64 `json:"number"`
@@ -118,16 +112,13 @@ func (j *judge) bootNext() {
 		j.find(BootNext, "the default is subvolume %d, which does not exist", f.Default)
 		return
 	}
-	number := j.f.NumberOf(s)
+	number := f.Next()
 	if dir, role := f.place(s.Path); dir != "" && role != "snapshot" {
 		j.find(BootNext, "the default is %s, which is no root", s.Path)
 	}
-	if f.Boot.Menu {
-		// Without its next start the daemon has not made it follow the menu.
-		if number != f.Boot.Default && !j.e.Unserved {
-			j.find(MenuDisagrees, "the menu boots %d, the default subvolume is %s", f.Boot.Default, s.Path)
-		}
-		number = f.Boot.Default
+	// Without its next start the daemon has not made it follow the menu.
+	if number != f.NumberOf(s) && !j.e.Unserved {
+		j.find(MenuDisagrees, "the menu boots %d, the default subvolume is %s", number, s.Path)
 	}
 	if j.e.Next != nil && !slices.Contains(j.e.Next, number) {
 		j.find(BootNext, "%d boots next, and it has to be one of %v", number, j.e.Next)
@@ -217,12 +208,16 @@ func (j *judge) entry(e Entry) {
 // mostDifferences of a fingerprint are told.
 const mostDifferences = 10
 
-// booted: the running root is as it was.
+// booted: what ran is as it was, also where something else runs by now.
 func (j *judge) booted() {
-	if j.before.Fingerprint == nil || j.f.Fingerprint == nil || j.before.Booted.UUID != j.f.Booted.UUID {
+	after := j.f.Former
+	if j.before.Booted.UUID == j.f.Booted.UUID {
+		after = j.f.Fingerprint
+	}
+	if j.before.Fingerprint == nil || after == nil {
 		return
 	}
-	differences := j.before.Fingerprint.differences(j.f.Fingerprint)
+	differences := j.before.Fingerprint.differences(after)
 	for i, d := range differences {
 		if i == mostDifferences {
 			j.find(BootedChanged, "and %d more", len(differences)-i)

@@ -249,7 +249,7 @@ func (j *judge) live() {
 	for _, m := range j.f.Mounts {
 		dir, role := j.f.place(strings.TrimPrefix(m.Root, "/"))
 		ours := m.Type == "btrfs" && (role != "" || dir == ".txupd") && !j.isBooted(m) && !j.mayBeOpen(dir)
-		added := m.Namespace == 0 && j.before.Root != "" && !slices.ContainsFunc(j.before.Mounts, func(b Mount) bool {
+		added := m.Namespace == 0 && j.before.BootID == j.f.BootID && !slices.ContainsFunc(j.before.Mounts, func(b Mount) bool {
 			return b.Namespace == 0 && b.Point == m.Point && b.Root == m.Root && b.Type == m.Type
 		})
 		if ours || added {

@@ -126,6 +126,12 @@ func mounts(f *Facts) ([]Mount, error) {
 	return found, nil
 }
 
+// bootID is the kernel's name for this boot.
+func bootID() (string, error) {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(text)), err
+}
+
 func within(p, dir string) bool {
 	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")
 }
@@ -199,7 +205,7 @@ func subvolumeIn(f *Facts, dir string) (uint64, error) {
 	if st.Type != unix.BTRFS_SUPER_MAGIC {
 		return 0, nil
 	}
-	if uuid, err := fileSystemUUID(file); err != nil || uuid != f.UUID {
+	if uuid, err := kernelUUID(file); err != nil || uuid != f.kernelUUID {
 		return 0, err
 	}
 	return subvolumeOf(file)

@@ -20,12 +20,8 @@ func (t *topLevel) path(p string) string {
 	return filepath.Join(fmt.Sprintf("/proc/self/fd/%d", t.dir.Fd()), p)
 }
 
-// mountTop mounts the top level of the file system at root.
-func mountTop(root string) (*topLevel, error) {
-	device, err := deviceOf(root)
-	if err != nil {
-		return nil, err
-	}
+// mountTop mounts the top level of the file system on a device.
+func mountTop(device string) (*topLevel, error) {
 	fd, err := mountDetached(device)
 	if err != nil {
 		return nil, fmt.Errorf("cannot mount the top level of %s: %w", device, err)

@@ -38,6 +38,9 @@ type Options struct {
 	Exclude     []string
 	// FingerprintOf limits that to some paths below the root; empty is all of it.
 	FingerprintOf []string
+	// Former is the uuid of a subvolume whose fingerprint is taken too: of what
+	// ran before a reboot. Empty or one that is gone is none.
+	Former string
 	// Offline: nothing runs on this file system, so mounts and processes are not looked at.
 	Offline bool
 }
@@ -47,6 +50,8 @@ type Facts struct {
 	Root string `json:"root"`
 	// UUID of the file system, as the kernel and boot entries name it.
 	UUID string `json:"uuid"`
+	// kernelUUID is how the kernel names it while it is mounted.
+	kernelUUID string
 	// Booted is what is mounted at Root, Default the subvolume that a mount
 	// without options takes.
 	Booted  Subvolume `json:"booted"`
@@ -65,8 +70,11 @@ type Facts struct {
 	Systems   map[uint64]System `json:"systems"`
 	Mounts    []Mount           `json:"mounts"`
 	Processes []Process         `json:"processes"`
-	// Fingerprint of the running root, nil where none was asked for.
+	// BootID is the kernel's name for this boot.
+	BootID string `json:"boot_id"`
+	// Fingerprint of the running root, nil where none was asked for; Former that of Options.Former.
 	Fingerprint Fingerprint `json:"fingerprint,omitempty"`
+	Former      Fingerprint `json:"former,omitempty"`
 }
 
 // Directory is one entry of .snapshots.
@@ -105,7 +113,14 @@ func look(o Options) (Facts, error) {
 		return f, err
 	}
 	defer root.Close()
-	if f.UUID, err = fileSystemUUID(root); err != nil {
+	if f.kernelUUID, err = kernelUUID(root); err != nil {
+		return f, err
+	}
+	device, err := deviceOf(f.Root)
+	if err != nil {
+		return f, err
+	}
+	if f.UUID, err = superblockUUID(device); err != nil {
 		return f, err
 	}
 	if f.Subvolumes, err = subvolumes(root); err != nil {
@@ -120,7 +135,7 @@ func look(o Options) (Facts, error) {
 	if f.Snapshots, err = f.subvolumeAt(filepath.Join(f.Root, ".snapshots")); err != nil {
 		return f, err
 	}
-	top, err := mountTop(f.Root)
+	top, err := mountTop(device)
 	if err != nil {
 		return f, err
 	}
@@ -132,6 +147,9 @@ func look(o Options) (Facts, error) {
 		return f, err
 	}
 	if !o.Offline {
+		if f.BootID, err = bootID(); err != nil {
+			return f, err
+		}
 		if f.Mounts, err = mounts(&f); err != nil {
 			return f, err
 		}
@@ -139,10 +157,23 @@ func look(o Options) (Facts, error) {
 			return f, err
 		}
 	}
-	if o.Fingerprint {
-		f.Fingerprint, err = FingerprintOf(f.Root, o.FingerprintOf, append(OwnFiles(), o.Exclude...)...)
+	return f, f.fingerprints(o, top)
+}
+
+func (f *Facts) fingerprints(o Options, top *topLevel) (err error) {
+	if !o.Fingerprint {
+		return nil
 	}
-	return f, err
+	exclude := append(OwnFiles(), o.Exclude...)
+	if f.Fingerprint, err = FingerprintOf(f.Root, o.FingerprintOf, exclude...); err != nil {
+		return err
+	}
+	for _, s := range f.Subvolumes {
+		if s.UUID == o.Former && s.ID != f.Booted.ID {
+			f.Former, err = FingerprintOf(top.path(s.Path), o.FingerprintOf, exclude...)
+		}
+	}
+	return err
 }
 
 // lookAtStore reads .snapshots, the journal in it, and the roots.
@@ -215,6 +246,29 @@ func (f *Facts) place(p string) (directory, role string) {
 	return directory, role
 }
 
+// NumberOf is the snapshot whose root a subvolume is, 0 for one outside of .snapshots.
+func (f *Facts) NumberOf(s Subvolume) uint64 {
+	dir, role := f.place(s.Path)
+	if role != "snapshot" {
+		return 0
+	}
+	for _, d := range f.Directories {
+		if d.Name == dir {
+			return d.Number
+		}
+	}
+	return 0
+}
+
+// Next is the snapshot that boots next: what the menu says, where there is one.
+func (f *Facts) Next() uint64 {
+	if f.Boot.Menu {
+		return f.Boot.Default
+	}
+	s, _ := f.byID(f.Default)
+	return f.NumberOf(s)
+}
+
 // byID is a subvolume; false where there is none.
 func (f *Facts) byID(id uint64) (Subvolume, bool) {
 	i := slices.IndexFunc(f.Subvolumes, func(s Subvolume) bool { return s.ID == id })
@@ -263,27 +317,4 @@ func lookAtSystem(dir string) (System, error) {
 		}
 	}
 	return s, nil
-}
-
-// NumberOf is the snapshot whose root a subvolume is, 0 for one outside of .snapshots.
-func (f *Facts) NumberOf(s Subvolume) uint64 {
-	dir, role := f.place(s.Path)
-	if role != "snapshot" {
-		return 0
-	}
-	for _, d := range f.Directories {
-		if d.Name == dir {
-			return d.Number
-		}
-	}
-	return 0
-}
-
-// Next is the snapshot that boots next, 0 for a root outside of .snapshots.
-func (f *Facts) Next() uint64 {
-	if f.Boot.Menu {
-		return f.Boot.Default
-	}
-	s, _ := f.byID(f.Default)
-	return f.NumberOf(s)
 }
