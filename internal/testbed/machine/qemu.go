@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -56,8 +57,9 @@ type process struct {
 	err    error // once exited is closed
 }
 
-// startProcess starts QEMU with the disks in dir.
-func startProcess(dir string, disks, more []string) (*process, error) {
+// startProcess starts QEMU with the disks in dir. What the guest writes to the
+// one that is called logged is also recorded in a file, where that is named.
+func startProcess(dir string, disks []string, writeLog string, more []string) (*process, error) {
 	code, _, err := firmware()
 	if err != nil {
 		return nil, err
@@ -67,6 +69,10 @@ func startProcess(dir string, disks, more []string) (*process, error) {
 		"-drive", "if=pflash,format=qcow2,file="+filepath.Join(dir, "vars.qcow2"))
 	for _, name := range disks {
 		path, format := Image{Dir: dir}.disk(name)
+		if name == logged && writeLog != "" {
+			args = append(args, loggedDisk(path, format, writeLog)...)
+			continue
+		}
 		// What the guest has flushed is with our kernel, which no cut takes down;
 		// what it has not flushed may be lost with the process.
 		args = append(args, "-drive", fmt.Sprintf("if=none,id=%s,format=%s,cache=unsafe,discard=unmap,file=%s", name, format, path),
@@ -105,6 +111,21 @@ func startProcess(dir string, disks, more []string) (*process, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// logged is the disk that Options.WriteLog is about.
+const logged = "system"
+
+// loggedDisk is the same disk to the guest, with a record of what it writes.
+// The record has flushes only where a node above it is not told to drop them.
+func loggedDisk(path, format, writeLog string) []string {
+	node := func(settings string) []string { return []string{"-blockdev", settings} }
+	disk := fmt.Sprintf(`{"driver":%q,"node-name":"disk","discard":"unmap","cache":{"no-flush":true},`+
+		`"file":{"driver":"file","filename":%q,"discard":"unmap","cache":{"no-flush":true}}}`, format, path)
+	record := fmt.Sprintf(`{"driver":"file","node-name":"record","filename":%q,"cache":{"no-flush":true}}`, writeLog)
+	both := fmt.Sprintf(`{"driver":"blklogwrites","node-name":%q,"discard":"unmap","file":"disk","log":"record"}`, logged)
+	return slices.Concat(node(disk), node(record), node(both),
+		[]string{"-device", "virtio-blk-pci,drive=" + logged + ",serial=" + logged + ",write-cache=on"})
 }
 
 // live starts the process and waits for it, on a thread of its own: the kernel

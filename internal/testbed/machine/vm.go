@@ -27,6 +27,9 @@ type Options struct {
 	Dir string
 	// Log gets a line for every boot with the time that it took; nil discards them.
 	Log io.Writer
+	// WriteLog is a file that gets what the guest writes to the disk with the
+	// system from the first start on, until the first cut: see OpenWriteLog.
+	WriteLog string
 
 	inPlace                bool // writes to the image itself
 	kernel, initrd, append string
@@ -82,7 +85,13 @@ func Start(ctx context.Context, img Image, opts Options) (*VM, error) {
 	if img.Saved() {
 		more = append(more, "-incoming", "exec:cat '"+img.state()+"'")
 	}
-	err := vm.powerOn(ctx, more)
+	if opts.WriteLog != "" {
+		if err := os.WriteFile(opts.WriteLog, nil, 0o600); err != nil {
+			os.RemoveAll(opts.Dir)
+			return nil, err
+		}
+	}
+	err := vm.powerOn(ctx, opts.WriteLog, more)
 	if err == nil && img.Saved() {
 		err = vm.resume(ctx)
 	}
@@ -93,8 +102,8 @@ func Start(ctx context.Context, img Image, opts Options) (*VM, error) {
 }
 
 // powerOn starts a process on the machine's disks.
-func (vm *VM) powerOn(ctx context.Context, more []string) error {
-	p, err := startProcess(vm.dir, vm.image.Variant.disks(), more)
+func (vm *VM) powerOn(ctx context.Context, writeLog string, more []string) error {
+	p, err := startProcess(vm.dir, vm.image.Variant.disks(), writeLog, more)
 	if err != nil {
 		return err
 	}
@@ -294,7 +303,7 @@ func (vm *VM) PowerOn(ctx context.Context) error {
 	if on {
 		return errors.New("the machine is on")
 	}
-	return vm.powerOn(ctx, nil)
+	return vm.powerOn(ctx, "", nil)
 }
 
 // Shutdown asks systemd to power off and returns when the machine is off.
