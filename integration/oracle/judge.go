@@ -107,29 +107,36 @@ func (j *judge) find(c Check, format string, args ...any) {
 // bootNext: one of those that may, and it can.
 func (j *judge) bootNext() {
 	f := &j.f
-	s, ok := f.byID(f.Default)
-	if !ok {
-		j.find(BootNext, "the default is subvolume %d, which does not exist", f.Default)
-		return
-	}
 	number := f.Next()
-	if dir, role := f.place(s.Path); dir != "" && role != "snapshot" {
-		j.find(BootNext, "the default is %s, which is no root", s.Path)
-	}
 	// Without its next start the daemon has not made it follow the menu.
-	if number != f.NumberOf(s) && !j.e.Unserved {
-		j.find(MenuDisagrees, "the menu boots %d, the default subvolume is %s", number, s.Path)
+	if s, ok := j.defaultRoot(); !f.Boot.Menu || !j.e.Unserved {
+		switch dir, role := f.place(s.Path); {
+		case !ok:
+			j.find(BootNext, "the default is subvolume %d, which is no root", f.Default)
+		case dir != "" && role != "snapshot":
+			j.find(BootNext, "the default is %s, which is no root", s.Path)
+		case number != f.NumberOf(s):
+			j.find(MenuDisagrees, "the menu boots %d, the default subvolume is %s", number, s.Path)
+		case !f.Boot.Menu:
+			j.system(s)
+		}
 	}
 	if j.e.Next != nil && !slices.Contains(j.e.Next, number) {
 		j.find(BootNext, "%d boots next, and it has to be one of %v", number, j.e.Next)
 	}
 	if number != 0 && f.directory(number) == nil {
 		j.find(NotBootable, "%d boots next, and there is no directory of it", number)
-		return
 	}
-	if !f.Boot.Menu {
-		j.system(s)
+}
+
+// defaultRoot is what the default subvolume stands for. The top level is nobody's
+// choice: what boots is pinned elsewhere then, and no snapshot of ours.
+func (j *judge) defaultRoot() (Subvolume, bool) {
+	f := &j.f
+	if f.Default != topLevelID || j.before.Root != "" && j.before.Default != topLevelID {
+		return f.byID(f.Default)
 	}
+	return f.Booted, f.NumberOf(f.Booted) == 0
 }
 
 // system: a root has what the running one has of what a boot needs.

@@ -41,7 +41,7 @@ func TestEscapesOfMountinfo(t *testing.T) {
 
 func TestJudgeWithoutAnythingKnown(t *testing.T) {
 	found := Judge(Facts{}, Facts{}, Expect{Next: []uint64{1}})
-	if len(found) != 1 || found[0].Check != BootNext {
+	if len(found) == 0 || slices.ContainsFunc(found, func(f Finding) bool { return f.Check != BootNext }) {
 		t.Errorf("of an empty system: %q", found)
 	}
 }
