@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"sync"
@@ -245,7 +244,7 @@ func (c *Client) document(ctx context.Context, method string, args []any, into a
 	}
 	f := os.NewFile(uintptr(fd), method)
 	defer f.Close()
-	return json.NewDecoder(io.NewSectionReader(f, 0, 1<<40)).Decode(into)
+	return json.NewDecoder(f).Decode(into)
 }
 
 // Version is the daemon's.

@@ -18,13 +18,15 @@ import (
 
 type credentials struct{ uid, pid uint32 }
 
-// credentials asks the bus, once a call.
-func (s *Server) credentials(c *call) (credentials, error) {
+// credentials asks the bus, once a connection: they stay the same.
+func (s *Server) credentials(c *caller) (credentials, error) {
+	c.asking.Lock()
+	defer c.asking.Unlock()
 	if c.known != nil {
 		return *c.known, nil
 	}
 	var all map[string]dbus.Variant
-	err := s.conn.BusObject().CallWithContext(c.ctx, "org.freedesktop.DBus.GetConnectionCredentials", 0, c.sender).Store(&all)
+	err := s.conn.BusObject().CallWithContext(c.ctx, "org.freedesktop.DBus.GetConnectionCredentials", 0, c.name).Store(&all)
 	if err != nil {
 		return credentials{}, fmt.Errorf("%w: the bus does not know who called: %w", fault.ErrNotAuthorized, err)
 	}
@@ -39,11 +41,11 @@ func (s *Server) credentials(c *call) (credentials, error) {
 
 // actor describes the caller for the record.
 func (s *Server) actor(c *call) (record.Actor, error) {
-	creds, err := s.credentials(c)
+	creds, err := s.credentials(c.from)
 	if err != nil {
 		return record.Actor{}, err
 	}
-	a := record.Actor{UID: creds.uid, Name: userName(creds.uid), BusName: c.sender}
+	a := record.Actor{UID: creds.uid, Name: userName(creds.uid), BusName: c.from.name}
 	if creds.pid == 0 {
 		return a, nil
 	}

@@ -16,11 +16,8 @@ import (
 	"github.com/txupd/txupd/pkg/snapshot"
 )
 
-const (
-	// maxPaths bounds how many paths one question names, maxContext the lines around a change.
-	maxPaths   = 1000
-	maxContext = 1000
-)
+// maxContext bounds the lines around a change.
+const maxContext = 1000
 
 var logOptions = []string{
 	bus.OptLimit, bus.OptPackage, bus.OptPath, bus.OptSince, bus.OptUntil, bus.OptActor, bus.OptState, bus.OptTag, bus.OptText, bus.OptBrief,
@@ -55,9 +52,6 @@ func (s *Server) diff(c *call) ([]any, error) {
 	}
 	if _, given := c.options[bus.OptContext]; given {
 		q.Context = int(min(option[uint32](c.options, bus.OptContext), maxContext))
-	}
-	if len(q.Paths) > maxPaths {
-		return nil, fmt.Errorf("%w: %d paths, at most %d are accepted", fault.ErrInvalidArgument, len(q.Paths), maxPaths)
 	}
 	if q.Patch { // files that only root may read are among them
 		if err := s.authorise(c); err != nil {
@@ -103,7 +97,7 @@ func (s *Server) logged(open func(*update.Updater, snapshot.Number) (*os.File, e
 		if err != nil {
 			return nil, err
 		}
-		return []any{s.files.hand(f)}, nil
+		return []any{f}, nil
 	}
 }
 
@@ -139,5 +133,5 @@ func (s *Server) journalExport(c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []any{s.files.hand(f)}, nil
+	return []any{f}, nil
 }

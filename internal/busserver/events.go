@@ -31,14 +31,14 @@ func (s *Server) emit(e update.Event) {
 		s.signal(transactionPath(e.Transaction), bus.TransactionInterface+".CommandFinished", uint32(e.Command), int32(e.Exit))
 	case update.Progressed:
 		// How far it is within a phase is not known, which the bus has as a negative fraction.
-		s.signal(transactionPath(e.Transaction), bus.TransactionInterface+".Progress", e.Phase, -1.0, e.Text)
+		s.signal(transactionPath(e.Transaction), bus.TransactionInterface+".Progress", e.Phase, -1.0, text(e.Text, maxErrorText))
 	case update.TransactionFinished:
 		s.disown(e.Transaction)
 		s.enter()() // its client has questions now
 		st := e.Transaction.State()
 		message := ""
 		if st.Failure != nil {
-			message = st.Failure.Error()
+			message = text(st.Failure.Error(), maxErrorText)
 		}
 		path := transactionPath(e.Transaction)
 		s.changed(e.Transaction)

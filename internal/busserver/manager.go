@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -14,7 +13,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/godbus/dbus/v5"
-	"golang.org/x/sys/unix"
 
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/fault"
@@ -45,7 +43,7 @@ func (s *Server) managerMethods() map[string]method {
 		"Setup":         {private: true, run: s.setup},
 		"Assess":        {private: true, run: s.assess},
 		"Config":        {run: func(*call) ([]any, error) { return jsonText(s.updater.Settings(), nil) }},
-		"Doctor":        {run: func(*call) ([]any, error) { return jsonText(s.updater.Doctor()) }},
+		"Doctor":        {slow: true, run: func(*call) ([]any, error) { return jsonText(s.updater.Doctor()) }},
 		"Repair":        {private: true, run: s.repair},
 		"Delete":        {private: true, run: s.delete},
 		"Status":        {run: func(*call) ([]any, error) { return jsonText(s.updater.Status()) }},
@@ -193,7 +191,7 @@ func (s *Server) runOf(c *call, kind string) ([]any, error) {
 // started ties a transaction of one go to its caller.
 func (s *Server) started(c *call, t *update.Transaction, err error) ([]any, error) {
 	if err == nil && !option[bool](c.options, bus.OptDetach) {
-		s.own(c.sender, owned{t, whole})
+		s.own(c.from, owned{t, whole})
 	}
 	return began(t, err)
 }
@@ -271,7 +269,7 @@ func (s *Server) setup(c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []any{done}, nil
+	return []any{texts(done)}, nil
 }
 
 func (s *Server) repair(c *call) ([]any, error) {
@@ -309,26 +307,4 @@ func jsonText(doc any, err error) ([]any, error) {
 	}
 	raw, err := json.Marshal(doc)
 	return []any{string(raw)}, err
-}
-
-// jsonFile answers with a file in memory: of any size, and nobody waits for a
-// client that does not read it.
-func (s *Server) jsonFile(doc any, err error) ([]any, error) {
-	if err != nil {
-		return nil, err
-	}
-	raw, err := json.Marshal(doc)
-	if err != nil {
-		return nil, err
-	}
-	fd, err := unix.MemfdCreate("txupd-document", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	if err != nil {
-		return nil, fmt.Errorf("cannot make a file in memory: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "document")
-	if _, err := f.WriteAt(raw, 0); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("cannot write the document: %w", err)
-	}
-	return []any{s.files.hand(f)}, nil
 }

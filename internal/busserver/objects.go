@@ -5,6 +5,7 @@ package busserver
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/godbus/dbus/v5"
@@ -20,6 +21,7 @@ func (s *Server) kinds() error {
 	standard := func(interfaceName string, more map[string]method) map[string]map[string]method {
 		m := map[string]map[string]method{
 			bus.IntrospectInterface: {"Introspect": {run: s.introspect}},
+			bus.PeerInterface:       {"Ping": {run: ping}, "GetMachineId": {run: machineID}},
 			bus.PropertiesInterface: {"Get": {run: s.get}, "GetAll": {run: s.getAll}, "Set": {run: s.set}},
 		}
 		if interfaceName != "" {
@@ -37,7 +39,7 @@ func (s *Server) kinds() error {
 	return errors.Join(errs[:]...)
 }
 
-// kindOf says what a path is. Objects that do not exist have no kind.
+// kindOf says what a path is, whether or not the object exists.
 func (s *Server) kindOf(path dbus.ObjectPath) (kind, uint64, bool) {
 	p := string(path)
 	switch {
@@ -49,14 +51,31 @@ func (s *Server) kindOf(path dbus.ObjectPath) (kind, uint64, bool) {
 		return kind{}, 0, false
 	}
 	if n, err := bus.NumberIn(p, bus.TransactionPrefix); err == nil {
-		_, err := s.updater.Transaction(snapshot.Number(n))
-		return s.transaction, n, err == nil
+		return s.transaction, n, true
 	}
 	if n, err := bus.NumberIn(p, bus.SnapshotPrefix); err == nil {
-		_, err := s.updater.Snapshot(snapshot.Number(n))
-		return s.snapshot, n, err == nil
+		return s.snapshot, n, true
 	}
 	return kind{}, 0, false
+}
+
+// exists reports whether the object of a call does.
+func (s *Server) exists(c *call) bool {
+	var err error
+	switch p := string(c.path); {
+	case strings.HasPrefix(p, bus.TransactionPrefix):
+		_, err = s.updater.Transaction(snapshot.Number(c.number))
+	case strings.HasPrefix(p, bus.SnapshotPrefix):
+		_, err = s.updater.Snapshot(snapshot.Number(c.number))
+	}
+	return err == nil
+}
+
+func ping(*call) ([]any, error) { return nil, nil }
+
+func machineID(*call) ([]any, error) {
+	id, err := os.ReadFile("/etc/machine-id")
+	return []any{strings.TrimSpace(string(id))}, err
 }
 
 func (s *Server) introspect(c *call) ([]any, error) {
@@ -179,7 +198,7 @@ func (s *Server) managerProperties() (map[string]dbus.Variant, error) {
 	}
 	return map[string]dbus.Variant{
 		"Version":        dbus.MakeVariant(s.version),
-		"Root":           dbus.MakeVariant(s.updater.Root),
+		"Root":           dbus.MakeVariant(text(s.updater.Root, maxString)),
 		"Booted":         dbus.MakeVariant(dbus.ObjectPath(bus.SnapshotPath(st.Booted.Number))),
 		"Default":        dbus.MakeVariant(dbus.ObjectPath(bus.SnapshotPath(st.Default.Number))),
 		"RebootRequired": dbus.MakeVariant(st.RebootRequired),
@@ -194,7 +213,7 @@ func transactionPath(t *update.Transaction) dbus.ObjectPath {
 func transactionProperties(st update.State) map[string]dbus.Variant {
 	message := ""
 	if st.Failure != nil {
-		message = st.Failure.Error()
+		message = text(st.Failure.Error(), maxErrorText)
 	}
 	return map[string]dbus.Variant{
 		"Number":       dbus.MakeVariant(st.Number),
@@ -208,7 +227,7 @@ func transactionProperties(st update.State) map[string]dbus.Variant {
 		"ExitStatus":   dbus.MakeVariant(int32(st.Exit)),
 		"Error":        dbus.MakeVariant(fault.Name(st.Failure)),
 		"ErrorMessage": dbus.MakeVariant(message),
-		"Warnings":     dbus.MakeVariant(st.Warnings),
+		"Warnings":     dbus.MakeVariant(texts(st.Warnings)),
 	}
 }
 
@@ -220,7 +239,7 @@ func snapshotProperties(one bus.Snapshot) map[string]dbus.Variant {
 		"Verdict":     dbus.MakeVariant(string(one.Verdict)),
 		"Roles":       dbus.MakeVariant(one.Roles),
 		"Created":     dbus.MakeVariant(uint64(one.Created.Unix())),
-		"Kernel":      dbus.MakeVariant(one.Kernel),
+		"Kernel":      dbus.MakeVariant(text(one.Kernel, maxString)),
 		"Message":     dbus.MakeVariant(one.Message),
 		"Tags":        dbus.MakeVariant(one.Tags),
 		"Pinned":      dbus.MakeVariant(one.Pinned),

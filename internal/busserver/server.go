@@ -25,9 +25,15 @@ type Server struct {
 	log     *slog.Logger
 	version string
 	updater *update.Updater
-	connect func(...dbus.ConnOption) (*dbus.Conn, error)
+	address string
+	link    *link
 	conn    *dbus.Conn
-	files   *files
+	// connected is closed once conn is set, or there will be none.
+	connected chan struct{}
+	callers   *callers
+	turns     *turns
+	documents *documents
+	handling  sync.WaitGroup // of calls
 
 	manager, transaction, snapshot, branch kind
 
@@ -48,16 +54,17 @@ type Config struct {
 	// Refuse, where it is set, is what every call is answered with: the system cannot be served, and
 	// callers are told why.
 	Refuse error
-	// Bus connects to the system bus; the options make the connection ours.
-	Bus func(...dbus.ConnOption) (*dbus.Conn, error)
+	// Address is the bus's, "" for that of the system bus.
+	Address string
 }
 
 // New makes a server; callers reach it after Serve.
 func New(ctx context.Context, c Config) (*Server, error) {
 	s := &Server{
-		ctx: ctx, refuse: c.Refuse, log: c.Log, version: c.Version, files: newFiles(), lastCall: time.Now(),
-		connect: c.Bus, owners: map[string]map[owned]bool{}, wake: make(chan struct{}, 1), announced: map[uint64]bool{},
+		ctx: ctx, refuse: c.Refuse, log: c.Log, version: c.Version, lastCall: time.Now(),
+		address: c.Address, connected: make(chan struct{}), callers: newCallers(ctx), turns: newTurns(), owners: map[string]map[owned]bool{}, wake: make(chan struct{}, 1), announced: map[uint64]bool{},
 	}
+	s.documents = newDocuments(s.enter)
 	if err := s.kinds(); err != nil {
 		return nil, err
 	}
@@ -67,12 +74,22 @@ func New(ctx context.Context, c Config) (*Server, error) {
 // Notify is the updater's way to tell of events; it never blocks.
 func (s *Server) Notify(e update.Event) {
 	s.mu.Lock()
-	s.events = append(s.events, e)
+	if n := len(s.events); n > 0 && overtakes(e, s.events[n-1]) {
+		s.events[n-1] = e
+	} else {
+		s.events = append(s.events, e)
+	}
 	s.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
+}
+
+// overtakes reports whether an event says all that the one before it did, which
+// was not told yet: where the bus is slow, news of progress must not pile up.
+func overtakes(e, before update.Event) bool {
+	return e.Kind == before.Kind && e.Transaction == before.Transaction && (e.Kind == update.Progressed || e.Kind == update.TransactionChanged)
 }
 
 // ErrTaken: another daemon serves this bus.
@@ -83,12 +100,9 @@ var ErrTaken = errors.New("another txupd serves this bus")
 // callers are served.
 func (s *Server) Serve(u *update.Updater, idle time.Duration, ready func()) error {
 	s.updater = u // before anybody can call
-	conn, err := s.connect(dbus.WithHandler(s), dbus.WithSerialGenerator(s.files), dbus.WithOutgoingInterceptor(s.files.sending),
-		dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
-	if err != nil {
+	if err := s.connect(); err != nil {
 		return fmt.Errorf("cannot connect to the system bus: %w", err)
 	}
-	s.conn = conn
 	gone := make(chan *dbus.Signal, 64)
 	s.conn.Signal(gone)
 	if err := s.conn.AddMatchSignal(dbus.WithMatchSender("org.freedesktop.DBus"), dbus.WithMatchInterface("org.freedesktop.DBus"),
@@ -136,6 +150,18 @@ func (s *Server) Serve(u *update.Updater, idle time.Duration, ready func()) erro
 	}
 }
 
+// connect makes the connection on which calls come in.
+func (s *Server) connect() error {
+	defer close(s.connected)
+	socket, err := dial(s.address)
+	if err != nil {
+		return err
+	}
+	s.link = newLink(socket, s.receive())
+	s.conn, err = s.link.connect()
+	return err
+}
+
 func (s *Server) takeName() error {
 	reply, err := s.conn.RequestName(bus.Name, dbus.NameFlagDoNotQueue)
 	if err != nil {
@@ -169,6 +195,8 @@ func (s *Server) Close() {
 	}
 	s.emitAll()
 	s.conn.Close()
+	s.documents.close()
+	s.handling.Wait()
 }
 
 // enter counts a call under way.
@@ -210,7 +238,8 @@ func (o owned) cancel() {
 }
 
 // own ties what was asked for to its caller: when that leaves the bus, it is cancelled.
-func (s *Server) own(sender string, o owned) {
+func (s *Server) own(from *caller, o owned) {
+	sender := from.name
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.owners[sender] == nil {
@@ -231,10 +260,12 @@ func (s *Server) own(sender string, o owned) {
 var errLeft = errors.New("who asked for it left the bus")
 
 func (s *Server) left(sig *dbus.Signal) {
-	if len(sig.Body) != 3 || sig.Body[2] != "" {
+	// Anybody may send a signal of any name; only the bus knows who left.
+	if sig.Sender != busName || sig.Name != busName+".NameOwnerChanged" || len(sig.Body) != 3 || sig.Body[2] != "" {
 		return
 	}
 	name, _ := sig.Body[0].(string)
+	s.callers.gone(name)
 	s.mu.Lock()
 	orphans := s.owners[name]
 	delete(s.owners, name)
@@ -262,7 +293,7 @@ func (s *Server) disown(t *update.Transaction) {
 
 // authorise lets root through. Until there is polkit, nobody else changes anything.
 func (s *Server) authorise(c *call) error {
-	creds, err := s.credentials(c)
+	creds, err := s.credentials(c.from)
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func (s *Server) exec(c *call, t *update.Transaction) ([]any, error) {
 		return nil, err
 	}
 	if !option[bool](c.options, bus.OptDetach) {
-		s.own(c.sender, owned{t, index})
+		s.own(c.from, owned{t, index})
 	}
 	return []any{uint32(index)}, nil
 }
@@ -60,7 +60,7 @@ func (s *Server) attach(c *call, t *update.Transaction) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []any{s.files.hand(a.Stdin), s.files.hand(a.Stdout), s.files.hand(a.Stderr)}, nil
+	return []any{a.Stdin, a.Stdout, a.Stderr}, nil
 }
 
 func resize(c *call, t *update.Transaction) ([]any, error) {

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
-	"github.com/godbus/dbus/v5"
 
 	"github.com/txupd/txupd/internal/boot"
 	"github.com/txupd/txupd/internal/btrfs"
@@ -63,7 +62,7 @@ func Run(ctx context.Context, c Config) error {
 // refuse answers every call with why the system cannot be served.
 func (c Config) refuse(ctx context.Context, why error) error {
 	c.Log.Error(why.Error())
-	server, err := busserver.New(ctx, busserver.Config{Log: c.Log, Version: c.Version, Bus: connect, Refuse: why})
+	server, err := busserver.New(ctx, busserver.Config{Log: c.Log, Version: c.Version, Address: busAddress(), Refuse: why})
 	if err != nil {
 		return errors.Join(why, err)
 	}
@@ -81,7 +80,7 @@ func (c Config) serve(ctx context.Context, root string, store *snapshot.Store) e
 		return err
 	}
 	defer log.Close()
-	server, err := busserver.New(ctx, busserver.Config{Log: c.Log, Version: c.Version, Bus: connect})
+	server, err := busserver.New(ctx, busserver.Config{Log: c.Log, Version: c.Version, Address: busAddress()})
 	if err != nil {
 		return err
 	}
@@ -141,8 +140,8 @@ func (c Config) tell(state string) {
 	}
 }
 
-// connect makes a private connection to the system bus.
-func connect(o ...dbus.ConnOption) (*dbus.Conn, error) { return dbus.ConnectSystemBus(o...) }
+// busAddress is where the system bus is, "" for where it always is.
+func busAddress() string { return os.Getenv("DBUS_SYSTEM_BUS_ADDRESS") }
 
 // runningCommandLine is the kernel's, where root is what it booted.
 func runningCommandLine(root string) string {
