@@ -59,9 +59,6 @@ func CheckArgv(argv []string) error {
 // children that live on print is not waited for.
 const drain = 250 * time.Millisecond
 
-// maxReaders bounds how many may read along.
-const maxReaders = 64
-
 // stdin is the pipe between an attached client and the command.
 type stdin struct {
 	read, write *os.File
@@ -344,55 +341,6 @@ func (t *Transaction) Resize(size sandbox.Size) error {
 	}
 	t.output.terminal(size)
 	return nil
-}
-
-// Attachment is a client's ends of a transaction's streams.
-type Attachment struct{ Stdin, Stdout, Stderr *os.File }
-
-// Attach lets a client read along, from the given command on, and write what
-// the running command reads: the first who asks gets that, others a pipe that
-// leads nowhere.
-func (t *Transaction) Attach(command int) (Attachment, error) {
-	t.output.mu.Lock()
-	readers := t.output.readers
-	t.output.mu.Unlock()
-	if readers >= maxReaders {
-		return Attachment{}, fmt.Errorf("%w: %d readers are attached to transaction %d", fault.ErrBusy, readers, t.number)
-	}
-	outR, outW, err := os.Pipe()
-	if err != nil {
-		return Attachment{}, err
-	}
-	errR, errW, err := os.Pipe()
-	if err != nil {
-		return Attachment{}, errors.Join(err, outR.Close(), outW.Close())
-	}
-	in, err := t.claimStdin()
-	if err != nil {
-		return Attachment{}, errors.Join(err, outR.Close(), outW.Close(), errR.Close(), errW.Close())
-	}
-	for s, w := range map[Stream]*os.File{Stdout: outW, Stderr: errW} {
-		go func() {
-			defer w.Close()
-			// A client that leaves is no failure of ours.
-			_ = t.output.copyTo(w, s, command)
-		}()
-	}
-	return Attachment{Stdin: in, Stdout: outR, Stderr: errR}, nil
-}
-
-func (t *Transaction) claimStdin() (*os.File, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.stdin != nil && !t.stdin.taken {
-		t.stdin.taken = true
-		return t.stdin.write, nil
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	return w, r.Close()
 }
 
 // Signal sends a signal to the running command.

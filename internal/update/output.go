@@ -163,8 +163,8 @@ func (o *Output) collect(s Stream, r *os.File) {
 }
 
 // next waits until there is more than at in what a reader wants, and returns
-// from where to where; at the end of it, twice the same.
-func (o *Output) next(at int64, command int) (from, to int64, file *os.File) {
+// from where to where; at the end of it, or once the reader has left, twice the same.
+func (o *Output) next(r *reader, at int64, command int) (from, to int64, file *os.File) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for {
@@ -178,6 +178,8 @@ func (o *Output) next(at int64, command int) (from, to int64, file *os.File) {
 			to, ended = wanted.to, true
 		}
 		switch {
+		case r.left:
+			return at, at, o.file
 		case known && from < to:
 			return from, to, o.file
 		case ended:
@@ -188,18 +190,15 @@ func (o *Output) next(at int64, command int) (from, to int64, file *os.File) {
 }
 
 // copyTo writes one stream to w, of the given command alone or of everything,
-// until its end or until w fails.
-func (o *Output) copyTo(w io.Writer, s Stream, command int) error {
-	o.mu.Lock()
-	o.readers++
-	o.mu.Unlock()
+// until its end or until w fails, for a reader that has joined.
+func (o *Output) copyTo(r *reader, w io.Writer, s Stream, command int) error {
 	defer o.release()
 	buf := make([]byte, 32<<10)
 	var at int64
 	for {
 		var end int64
 		var file *os.File
-		at, end, file = o.next(at, command)
+		at, end, file = o.next(r, at, command)
 		if at == end {
 			return nil
 		}

@@ -2,6 +2,7 @@ package update
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"strings"
@@ -28,7 +29,7 @@ func TestLateReaderSeesEverything(t *testing.T) {
 		c := make(chan string, 1)
 		go func() {
 			var b bytes.Buffer
-			if err := o.copyTo(&b, s, command); err != nil {
+			if err := errors.Join(o.join(1), o.copyTo(&reader{}, &b, s, command)); err != nil {
 				t.Error(err)
 			}
 			c <- b.String()
@@ -70,7 +71,10 @@ func TestStuckReaderHoldsNobodyUp(t *testing.T) {
 	o := outputIn(t.TempDir())
 	r, w := io.Pipe() // nobody reads
 	done := make(chan error, 1)
-	go func() { done <- o.copyTo(w, Stdout, Everything) }()
+	if err := o.join(1); err != nil {
+		t.Fatal(err)
+	}
+	go func() { done <- o.copyTo(&reader{}, w, Stdout, Everything) }()
 	big := []byte(strings.Repeat("x", 1<<20))
 	for range 8 {
 		o.write(Stdout, big)
