@@ -19,8 +19,8 @@ func TestMain(m *testing.M) {
 	if IsInit() {
 		os.Exit(Init())
 	}
-	if len(os.Args) == 3 && os.Args[1] == holderArgument {
-		os.Exit(holdSandbox(os.Args[2], os.Stdout, os.Stderr))
+	if len(os.Args) > 2 && os.Args[1] == holderArgument {
+		os.Exit(holdSandbox(os.Args[2:], os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }

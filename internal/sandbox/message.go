@@ -23,6 +23,7 @@ type (
 	setup struct {
 		Root, Host string
 		Caches     []string
+		Shared     []Shared
 		ReadOnly   bool
 		KeepSync   bool
 	}
@@ -75,6 +76,14 @@ func (m *setup) fields(c *codec) {
 	c.text(&m.Root)
 	c.text(&m.Host)
 	c.texts(&m.Caches)
+	list(c, &m.Shared, func(s *Shared) {
+		c.text(&s.Path)
+		c.texts(&s.Lower)
+		c.text(&s.Upper)
+		c.text(&s.Work)
+		c.text(&s.Bind)
+		c.flag(&s.ReadOnly)
+	})
 	c.flag(&m.ReadOnly)
 	c.flag(&m.KeepSync)
 }
@@ -199,19 +208,21 @@ func (c *codec) text(s *string) {
 	*s, c.buf = string(c.buf[:n]), c.buf[n:]
 }
 
-func (c *codec) texts(list *[]string) {
-	n := uint64(len(*list))
+func (c *codec) texts(texts *[]string) { list(c, texts, c.text) }
+
+func list[T any](c *codec, items *[]T, fields func(*T)) {
+	n := uint64(len(*items))
 	c.number(&n)
 	if c.reading {
-		// Every text takes a byte at least, so a length beyond the frame is a lie.
+		// Every item takes a byte at least, so a length beyond the frame is a lie.
 		if c.err != nil || n > uint64(len(c.buf)) {
 			c.err, c.buf = errShort, nil
 			return
 		}
-		*list = make([]string, n)
+		*items = make([]T, n)
 	}
-	for i := range *list {
-		c.text(&(*list)[i])
+	for i := range *items {
+		fields(&(*items)[i])
 	}
 }
 

@@ -11,18 +11,21 @@ import (
 	"path"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/txupd/txupd/internal/overlay"
 )
 
 // tree is the root under construction.
 type tree struct {
-	root   int    // the snapshot's mount
-	name   string // for messages
-	opened []int
+	root    int    // the snapshot's mount
+	scratch int    // what is written here is forgotten; -1 where the snapshot is written
+	name    string // for messages
+	opened  []int
 }
 
 // enterRoot builds the tree that s describes and makes it the root directory of this process.
 func enterRoot(s *setup, k *skeleton) error {
-	t := &tree{name: s.Root}
+	t := &tree{name: s.Root, scratch: -1}
 	defer func() { closeAll(t.opened) }()
 	host, err := unix.Open(s.Host, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -42,6 +45,9 @@ func enterRoot(s *setup, k *skeleton) error {
 		if err := t.put(m.fd, m.dir, m.optional); err != nil {
 			return err
 		}
+	}
+	if err := t.mountShared(s.Shared); err != nil {
+		return err
 	}
 	if err := t.bindResolver(k.run, nameservers); err != nil {
 		return fmt.Errorf("cannot give /etc/resolv.conf to the sandbox: %w", err)
@@ -86,22 +92,32 @@ func (t *tree) mountThrowAway(dir string) error {
 	if err := attachOver(upper, dir); err != nil {
 		return err
 	}
-	for _, name := range []string{"upper", "work"} {
-		if err := unix.Mkdirat(upper, name, 0o755); err != nil {
-			return err
-		}
+	t.scratch = upper
+	c, err := t.forgetful("root")
+	if err != nil {
+		return err
 	}
-	// Through /proc/self/fd, because commas and colons in a path would need escapes.
-	layer := func(fd int, name string) string { return fmt.Sprintf("/proc/self/fd/%d%s", fd, name) }
-	fd, err := newFS("overlay", unix.MOUNT_ATTR_NODEV,
-		option{"lowerdir", layer(lower, "")}, option{"upperdir", layer(upper, "/upper")}, option{"workdir", layer(upper, "/work")},
-		option{"metacopy", "off"}, option{"redirect_dir", "off"}, option{"index", "off"}, option{"xino", "off"})
+	fd, err := overlay.Mount([]int{lower}, c, unix.MOUNT_ATTR_NODEV)
 	if err != nil {
 		return err
 	}
 	t.opened = append(t.opened, fd)
 	t.root = fd
 	return attachOver(fd, dir)
+}
+
+// forgetful makes a capture that goes with the sandbox.
+func (t *tree) forgetful(name string) (*overlay.Capture, error) {
+	var fds [2]int
+	for i, part := range []string{"upper", "work"} {
+		dir, err := makeDirectories(t.scratch, "/"+name+"/"+part)
+		if err != nil {
+			return nil, err
+		}
+		t.opened = append(t.opened, dir)
+		fds[i] = dir
+	}
+	return &overlay.Capture{Upper: fds[0], Work: fds[1]}, nil
 }
 
 // attachOver mounts over dir itself, or over what is mounted there already.

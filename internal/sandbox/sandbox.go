@@ -40,11 +40,14 @@ type Config struct {
 	// Caches are absolute directories of the system that are shared with Host.
 	// One that Host lacks is skipped, one that the snapshot lacks is made there.
 	Caches []string
+	// Shared are the shared trees, in any order.
+	Shared []Shared
 	// Env holds additional NAME=VALUE pairs for every command.
 	Env []string
 	// Self is the executable to start as pid 1, /proc/self/exe where empty.
 	Self string
-	// ReadOnly leaves the snapshot as it is: what commands write is forgotten. Caches are read-only then.
+	// ReadOnly leaves the snapshot as it is: what commands write there and to shared trees is forgotten.
+	// Caches are read-only then.
 	ReadOnly bool
 	// Launch is a first process that was started ahead, nil for a new one. Close it after Start: that
 	// does nothing where Start took it over.
@@ -100,6 +103,9 @@ func (cfg *Config) check() error {
 		}
 	}
 	if _, err := environment(cfg.Number, cfg.Env); err != nil {
+		return fmt.Errorf("cannot start a sandbox: %w", err)
+	}
+	if err := checkShared(cfg.Shared); err != nil {
 		return fmt.Errorf("cannot start a sandbox: %w", err)
 	}
 	return nil
@@ -183,7 +189,7 @@ func (s *Sandbox) takeInit() error {
 
 func (s *Sandbox) handshake() error {
 	err := s.channel.send(&setup{
-		Root: s.config.Root, Host: s.config.Host, Caches: s.config.Caches,
+		Root: s.config.Root, Host: s.config.Host, Caches: s.config.Caches, Shared: inOrder(s.config.Shared),
 		ReadOnly: s.config.ReadOnly, KeepSync: s.config.KeepSync,
 	})
 	var m message
