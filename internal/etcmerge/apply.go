@@ -58,7 +58,7 @@ func (p *Plan) unchanged(t *target) error {
 
 // stage prepares what is new, and returns what is left to be done.
 func (p *Plan) stage(ctx context.Context, t *target) ([]op, error) {
-	s := &stager{ctx: ctx, target: t, where: map[*entry]string{}, paths: map[*entry]string{}}
+	s := &stager{ctx: ctx, target: t, where: map[*entry]string{}, paths: map[*entry]string{}, copies: map[*entry]string{}}
 	for i, dir := range p.trees.all() {
 		v, err := viewOf(dir)
 		if err != nil {
@@ -71,10 +71,8 @@ func (p *Plan) stage(ctx context.Context, t *target) ([]op, error) {
 		return nil, err
 	}
 	for _, a := range p.actions {
-		if a.verb == create || a.verb == replace {
-			if _, err := s.prepare(a); err != nil {
-				return nil, err
-			}
+		if err := s.prepare(a); err != nil {
+			return nil, err
 		}
 	}
 	if err := s.complete(); err != nil {
@@ -127,12 +125,21 @@ func (s *stager) ops(a action) ([]op, error) {
 		}
 		ops = append(ops, op{Do: doExchange, From: []byte(at), To: []byte(a.path), Ino: ino})
 	}
+	beside := a.aside
+	if copied, ok := s.copies[a.entry]; ok {
+		ino, err := s.target.inode(copied)
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, moveOp(copied, beside, ino))
+		beside = ""
+	}
 	switch {
-	case a.aside != "":
+	case beside != "":
 		if kept := asAside(o.kind, disk); attrFacets(&kept, &disk) != 0 {
 			ops = append(ops, adjustOp(at, o.kind, o.ino, disk, kept))
 		}
-		ops = append(ops, moveOp(at, a.aside, o.ino))
+		ops = append(ops, moveOp(at, beside, o.ino))
 	case a.verb == discard:
 		ops = append(ops, moveOp(at, s.slot(), o.ino))
 	}

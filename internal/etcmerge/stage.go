@@ -59,6 +59,9 @@ type stager struct {
 	// links and directories are completed when all is there.
 	links []*entry
 	dirs  []*entry
+	// copies are what is kept aside of a file that has other names: those stay
+	// what they are, whatever becomes of the copy.
+	copies map[*entry]string
 	// protected files get their flags at their place: with them they cannot be moved there.
 	protected []*entry
 }
@@ -90,10 +93,12 @@ func (s *stager) slot() string {
 	return stageDir + "/" + strconv.Itoa(s.count)
 }
 
-// prepare makes the object of an action and returns where it is.
-func (s *stager) prepare(a action) (string, error) {
-	at := s.slot()
-	return at, s.make(a.entry, a.path, at)
+// prepare makes what is new in an action.
+func (s *stager) prepare(a action) error {
+	if err := s.copyAside(a); err != nil || a.verb != create && a.verb != replace {
+		return err
+	}
+	return s.make(a.entry, a.path, s.slot())
 }
 
 // make makes an entry's object, and all beneath it, at a place.
@@ -140,21 +145,44 @@ func (s *stager) make(e *entry, name, at string) error {
 
 // file makes a regular file with its content.
 func (s *stager) file(e *entry, name string, dir int, base string) error {
+	return newFile(dir, base, func(f *os.File) error {
+		switch {
+		case e.result.made:
+			_, err := f.Write(e.result.text)
+			return err
+		case e.result.from == theirs:
+			return copyContent(f, s.views[theirs], name, e.source())
+		}
+		return copyContent(f, s.views[ours], name, e.source())
+	})
+}
+
+func newFile(dir int, base string, fill func(*os.File) error) error {
 	fd, err := openat(dir, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, beneath)
 	if err != nil {
 		return err
 	}
 	f := os.NewFile(uintptr(fd), base)
-	if e.result.made {
-		_, err = f.Write(e.result.text)
-	} else {
-		v := s.views[ours]
-		if e.result.from == theirs {
-			v = s.views[theirs]
-		}
-		err = copyContent(f, v, name, e.source())
+	return errors.Join(fill(f), f.Close())
+}
+
+// copyAside copies what will be kept aside, where it cannot be moved there.
+func (s *stager) copyAside(a action) error {
+	o := a.entry.sides[ours]
+	if a.aside == "" || !o.isFile() || o.links < 2 {
+		return nil
 	}
-	return errors.Join(err, f.Close())
+	at := s.slot()
+	s.copies[a.entry] = at
+	return s.target.with("make", at, func(dir int, base string) error {
+		err := newFile(dir, base, func(f *os.File) error { return copyContent(f, s.views[ours], a.path, o) })
+		if err != nil {
+			return err
+		}
+		bare := o.onDisk()
+		bare.flags = 0
+		return finished(dir, base, o, asAside(o.kind, bare))
+	})
 }
 
 // cloneFrom is from which size on sharing extents is better than copying (bytes).
@@ -224,16 +252,25 @@ func (s *stager) finish(e *entry) error {
 		want.xattrs = withoutDigests(want.xattrs)
 	}
 	return s.target.with("give attributes to", s.where[e], func(dir int, base string) error {
-		had := attrs{mode: 0o600, uid: uint32(os.Geteuid()), gid: uint32(os.Getegid())}
-		if err := dress(dir, base, n.kind, had, want); err != nil {
-			return err
-		}
 		if e.result.made {
-			return nil // new text is of now
+			return dress(dir, base, n.kind, undressed(), want) // new text is of now
 		}
-		when := unix.Timespec{Sec: n.mtime.Sec, Nsec: int64(n.mtime.Nsec)}
-		return unix.UtimesNanoAt(dir, base, []unix.Timespec{when, when}, unix.AT_SYMLINK_NOFOLLOW)
+		return finished(dir, base, n, want)
 	})
+}
+
+// undressed are the attributes of what we have just made.
+func undressed() attrs {
+	return attrs{mode: 0o600, uid: uint32(os.Geteuid()), gid: uint32(os.Getegid())}
+}
+
+// finished gives what we have just made attributes, and the time of what it is a copy of.
+func finished(dir int, base string, n *node, want attrs) error {
+	if err := dress(dir, base, n.kind, undressed(), want); err != nil {
+		return err
+	}
+	when := unix.Timespec{Sec: n.mtime.Sec, Nsec: int64(n.mtime.Nsec)}
+	return unix.UtimesNanoAt(dir, base, []unix.Timespec{when, when}, unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // withoutDigests leaves out attributes that sign a content which is no more.

@@ -24,7 +24,7 @@ type object struct {
 	target  string
 	xattrs  string
 	flags   string
-	linked  string // the first path of the same inode, if it has several
+	linked  string // the same for all names of an inode, if it has several
 	mtime   int64
 }
 
@@ -51,6 +51,7 @@ func (tree testTree) write(t testing.TB, dir string) {
 		}
 	}
 	names := slices.Sorted(maps.Keys(tree))
+	made := map[string]string{} // by the mark of an inode, its first name
 	for _, name := range names {
 		o, full := tree[name], filepath.Join(dir, name)
 		switch o.kind {
@@ -59,10 +60,11 @@ func (tree testTree) write(t testing.TB, dir string) {
 				check(os.Mkdir(full, 0o700))
 			}
 		case "file":
-			if o.linked != "" && o.linked != name {
-				check(os.Link(filepath.Join(dir, o.linked), full))
+			if first, ok := made[o.linked]; ok && o.linked != "" {
+				check(os.Link(first, full))
 				continue
 			}
+			made[o.linked] = full
 			check(os.WriteFile(full, []byte(o.content), 0o600))
 		case "link":
 			check(os.Symlink(o.target, full))
@@ -78,7 +80,7 @@ func (tree testTree) write(t testing.TB, dir string) {
 	}
 	for _, name := range slices.Backward(names) {
 		o, full := tree[name], filepath.Join(dir, name)
-		if o.linked != "" && o.linked != name {
+		if o.linked != "" && made[o.linked] != full {
 			continue
 		}
 		uid, gid, _ := strings.Cut(o.owner, ":")
