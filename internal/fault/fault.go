@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"syscall"
 )
 
 // The kinds of failure. Wrap one with fmt.Errorf("…: %w", …) and say what
@@ -58,6 +59,9 @@ var table = []struct {
 	{ErrUnreconciled, "Unreconciled", 12},
 	{ErrCancelled, "Cancelled", 130},
 	{context.Canceled, "Cancelled", 130},
+	// Whatever ran out of space, wherever it was: no layer above has to look for it.
+	{syscall.ENOSPC, "NoSpace", 8},
+	{syscall.EDQUOT, "NoSpace", 8},
 	{ErrFailed, "Failed", 1}, // last: what nothing else fits
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"testing"
 )
 
@@ -25,6 +26,7 @@ func TestExitCodesOfTheDesign(t *testing.T) {
 		nil: 0, ErrFailed: 1, ErrInvalidArgument: 2, ErrPackageManager: 3, ErrNotFound: 4, ErrProtected: 5, ErrBusy: 6, ErrStale: 7,
 		ErrNoSpace: 8, ErrNotAuthorized: 9, ErrNotSupported: 10, ErrConflicts: 11, ErrUnreconciled: 12, ErrCancelled: 130,
 		context.Canceled: 130, errors.New("of no kind"): 1,
+		fmt.Errorf("cannot write: %w", syscall.ENOSPC): 8, fmt.Errorf("cannot write: %w", syscall.EDQUOT): 8,
 	} {
 		if got := Exit(err); got != want {
 			t.Errorf("exit code of %v is %d, want %d", err, got, want)

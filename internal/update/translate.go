@@ -6,7 +6,6 @@ package update
 import (
 	"errors"
 	"fmt"
-	"syscall"
 
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/pkg/journal/record"
@@ -48,8 +47,6 @@ func classify(err error) error {
 	switch {
 	case err == nil || fault.Name(err) != fault.Name(fault.ErrFailed):
 		return err
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("%w: %w", fault.ErrNoSpace, err)
 	case errors.As(err, &refused):
 		return fmt.Errorf("%w: %w; %s", fault.ErrNotSupported, err, refused.Remedy())
 	case errors.Is(err, snapshot.ErrSwapFile):
