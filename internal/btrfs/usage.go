@@ -20,6 +20,27 @@ const (
 	groupReserve  = 1 << 49 // BTRFS_SPACE_INFO_GLOBAL_RSV
 )
 
+// copies is how often a profile writes what it holds. Of parity it is not known
+// without the number of devices, and at most as much as for two copies.
+var copies = []struct{ flag, copies uint64 }{
+	{1 << 4, 2},  // RAID1
+	{1 << 5, 2},  // DUP
+	{1 << 6, 2},  // RAID10
+	{1 << 7, 2},  // RAID5
+	{1 << 8, 2},  // RAID6
+	{1 << 9, 3},  // RAID1C3
+	{1 << 10, 4}, // RAID1C4
+}
+
+func copiesOf(flags uint64) uint64 {
+	for _, p := range copies {
+		if flags&p.flag != 0 {
+			return p.copies
+		}
+	}
+	return 1
+}
+
 // maxSpaces is more than the kinds × profiles that there are.
 const maxSpaces = 64
 
@@ -64,20 +85,27 @@ func (h handle) usage() (snapshot.Usage, error) {
 		return u, err
 	}
 	var reserved uint64
+	mixed := false
 	for _, s := range spaces.Spaces[:min(spaces.Total, maxSpaces)] {
 		free := s.Total - min(s.Used, s.Total)
 		if s.Flags&groupReserve != 0 {
 			reserved += free // lies inside metadata, and is not ours to use
 			continue
 		}
+		mixed = mixed || s.Flags&groupData != 0 && s.Flags&groupMetadata != 0
 		if s.Flags&groupData != 0 {
 			u.DataTotal, u.DataFree = u.DataTotal+s.Total, u.DataFree+free
+			u.DataCopies = max(u.DataCopies, copiesOf(s.Flags))
 		}
 		if s.Flags&groupMetadata != 0 {
 			u.MetadataTotal, u.MetadataFree = u.MetadataTotal+s.Total, u.MetadataFree+free
+			u.MetadataCopies = max(u.MetadataCopies, copiesOf(s.Flags))
 		}
 	}
 	u.MetadataFree -= min(reserved, u.MetadataFree)
+	if mixed {
+		u.DataFree -= min(reserved, u.DataFree)
+	}
 
 	var fs fsInfoArgs
 	if err := h.ioctl(iocFSInfo, unsafe.Pointer(&fs)); err != nil {

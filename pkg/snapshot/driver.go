@@ -73,10 +73,18 @@ type Usage struct {
 	// Free is in block groups of the kind, without what metadata keeps in reserve.
 	DataFree, DataTotal         uint64
 	MetadataFree, MetadataTotal uint64
-	// Unallocated is on the devices and in no block group yet, for either kind;
-	// profiles with copies use it up several times as fast.
+	// Unallocated is on the devices and in no block group yet, for either kind.
 	Unallocated uint64
+	// DataCopies and MetadataCopies are how often the profiles write everything:
+	// unallocated space is used up as many times as fast. 0 counts as 1.
+	DataCopies, MetadataCopies uint64
 }
+
+// Data is how many bytes of files could be written.
+func (u Usage) Data() uint64 { return u.DataFree + u.Unallocated/max(u.DataCopies, 1) }
+
+// Metadata is how many bytes of metadata could be written.
+func (u Usage) Metadata() uint64 { return u.MetadataFree + u.Unallocated/max(u.MetadataCopies, 1) }
 
 // Errors of a Driver. Implementations wrap them.
 var (
