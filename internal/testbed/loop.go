@@ -44,14 +44,14 @@ func unable(t testing.TB, missing string) {
 
 // Loop makes a btrfs file system of sizeMiB (at least 128) on a sparse file
 // behind a loop device, mounts its top level with noatime and returns the
-// mount point. When the test ends, every mount of that file system and every
+// mount point. mkfs are further arguments of mkfs.btrfs. When the test ends, every mount of that file system and every
 // mount below one is gone, and the device is free; a mount that something
 // still uses fails the test.
-func Loop(t testing.TB, sizeMiB int) string {
+func Loop(t testing.TB, sizeMiB int, mkfs ...string) string {
 	t.Helper()
 	NeedRoot(t)
 	dir := t.TempDir()
-	d, err := newDisk(t.Context(), filepath.Join(dir, "btrfs.img"), sizeMiB)
+	d, err := newDisk(t.Context(), filepath.Join(dir, "btrfs.img"), sizeMiB, mkfs...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ type disk struct {
 }
 
 // newDisk makes the file and the file system, with the label "system".
-func newDisk(ctx context.Context, image string, sizeMiB int) (*disk, error) {
+func newDisk(ctx context.Context, image string, sizeMiB int, mkfs ...string) (*disk, error) {
 	file, err := os.OpenFile(image, os.O_CREATE|os.O_RDWR|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
@@ -89,7 +89,7 @@ func newDisk(ctx context.Context, image string, sizeMiB int) (*disk, error) {
 	if err := file.Truncate(int64(sizeMiB) << 20); err != nil {
 		return nil, fmt.Errorf("cannot make an image of %d MiB: %w", sizeMiB, err)
 	}
-	if err := run(ctx, "mkfs.btrfs", "-q", "-L", label, image); err != nil {
+	if err := run(ctx, slices.Concat([]string{"mkfs.btrfs", "-q", "-L", label}, mkfs, []string{image})...); err != nil {
 		return nil, err
 	}
 	return newDiskOn(file)

@@ -21,7 +21,8 @@ import (
 
 // MachineOptions are what a Machine may have otherwise than usual.
 type MachineOptions struct {
-	SizeMiB int // of the sparse image; 4096 if 0
+	SizeMiB int      // of the sparse image; 4096 if 0
+	Mkfs    []string // further arguments of mkfs.btrfs
 	// Prepare changes the unpacked root before it is sealed and becomes the default.
 	Prepare func(root string) error
 }
@@ -60,7 +61,7 @@ func MountRoot(ctx context.Context, tarball, layout string, opts MachineOptions)
 		dir: dir, Image: filepath.Join(dir, "disk.img"),
 		Top: filepath.Join(dir, "top"), Root: filepath.Join(dir, "root"),
 	}
-	if m.disk, err = newDisk(ctx, m.Image, opts.SizeMiB); err != nil {
+	if m.disk, err = newDisk(ctx, m.Image, opts.SizeMiB, opts.Mkfs...); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	m.Device = m.disk.device
