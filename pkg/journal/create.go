@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/txupd/txupd/internal/failpoint"
+	"github.com/txupd/txupd/internal/lockowner"
 )
 
 const lockRetry = 20 * time.Millisecond
@@ -65,6 +66,9 @@ func flock(f *os.File, deadline time.Time, timeout time.Duration) error {
 		case !errors.Is(err, unix.EWOULDBLOCK):
 			return fmt.Errorf("cannot lock %s: %w", f.Name(), err)
 		case !time.Now().Before(deadline):
+			if owner, ok := lockowner.Flock(f); ok {
+				return fmt.Errorf("%w: waited %v for %s, which %v has", ErrLocked, timeout, f.Name(), owner)
+			}
 			return fmt.Errorf("%w: waited %v for %s", ErrLocked, timeout, f.Name())
 		}
 		time.Sleep(lockRetry)
