@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -56,6 +57,9 @@ type Options struct {
 	Now func() time.Time
 	// Logger gets what is odd but no error; nil for nobody.
 	Logger *slog.Logger
+	// Room is asked for space where a change found none, and reports whether
+	// there is more now: then the change is tried once more. Nil has none to give.
+	Room func() bool
 }
 
 func (o Options) withDefaults() Options {
@@ -67,6 +71,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Room == nil {
+		o.Room = func() bool { return false }
 	}
 	return o
 }
@@ -81,9 +88,12 @@ type Journal struct {
 	pack    *packer
 	id      string
 	commits atomic.Uint64
+	room    func() bool
 	// writing is held from begin to the end of a commit, so that Verify finds
 	// the meta page of the state that it looks at.
 	writing sync.Mutex
+	// allocated is up to where the file is known to have blocks. Under writing.
+	allocated int64
 	// stuck is set where bbolt panicked while it rolled back, and so kept its lock.
 	stuck atomic.Bool
 }
@@ -116,7 +126,7 @@ func openLocked(path string, f *os.File, o Options) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{path: path, now: o.Now, log: o.Logger, file: f, pack: pack}
+	j := &Journal{path: path, now: o.Now, log: o.Logger, file: f, pack: pack, room: o.Room}
 	if err := j.openDB(); err != nil {
 		pack.close()
 		return nil, err
@@ -166,7 +176,8 @@ func (j *Journal) openDB() (err error) {
 		OpenFile:        same,
 	})
 	if err == nil {
-		// The large map would make bbolt grow the file by 16 MiB at a time.
+		// The large map would make bbolt grow the file by 16 MiB at a time, where a
+		// change is larger than what is allocated ahead of it.
 		j.db.AllocSize = growStep
 	}
 	return err
@@ -233,34 +244,53 @@ func (j *Journal) View(fn func(*Tx) error) error {
 }
 
 // Update calls fn and then makes all that it changed durable in one step, or,
-// if it returns an error, none of it. Where it changed nothing, nothing is written.
+// if it returns an error, none of it. Where it changed nothing, nothing is
+// written. Where there was no space fn may be called again.
 func (j *Journal) Update(fn func(*Tx) error) error {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	j.writing.Lock()
 	defer j.writing.Unlock()
+	id, err := j.update(fn)
+	if errors.Is(err, syscall.ENOSPC) && j.room() {
+		err = j.again(id, fn)
+	}
+	return err
+}
+
+// update is one attempt; id is that of bbolt's transaction.
+func (j *Journal) update(fn func(*Tx) error) (id int, err error) {
 	b, err := j.begin(true)
 	if err != nil {
-		return err
+		return 0, err
 	}
+	id = b.ID()
 	tx := &Tx{j: j, b: b}
 	defer j.end(tx)
 	if err := tx.open(); err != nil {
-		return err
+		return id, err
 	}
 	if err := fn(tx); err != nil {
-		return err
+		return id, err
 	}
 	if tx.failed != nil {
-		return tx.failed
+		return id, tx.failed
 	}
 	if !tx.dirty {
-		return nil
+		return id, nil
 	}
-	if err := failpoint.Around("journal/commit", tx.commit); err != nil {
-		return fmt.Errorf("cannot write the journal %s: %w", j.path, err)
+	j.allocate(b.Size())
+	size := j.size()
+	if err := failpoint.Around("journal/commit", func() error {
+		err := tx.commit()
+		if err != nil {
+			j.shrink(size)
+		}
+		return err
+	}); err != nil {
+		return id, fmt.Errorf("cannot write the journal %s: %w", j.path, err)
 	}
 	j.commits.Add(1)
-	return nil
+	return id, nil
 }
 
 func (j *Journal) begin(writable bool) (b *bbolt.Tx, err error) {
@@ -280,7 +310,7 @@ func (j *Journal) begin(writable bool) (b *bbolt.Tx, err error) {
 
 func (tx *Tx) commit() (err error) {
 	defer tx.guard(&err)
-	return tx.b.Commit()
+	return asNoSpace(tx.b.Commit())
 }
 
 // end rolls back what was not committed, and lets go of bbolt's locks also after a panic.
