@@ -282,7 +282,7 @@ func (j *Journal) update(fn func(*Tx) error) (id int, err error) {
 	size := j.size()
 	if err := failpoint.Around("journal/commit", func() error {
 		err := tx.commit()
-		if err != nil {
+		if err != nil && !j.holds(id) {
 			j.shrink(size)
 		}
 		return err

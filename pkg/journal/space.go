@@ -39,6 +39,17 @@ func (j *Journal) size() int64 {
 	return info.Size()
 }
 
+// holds reports whether the change of attempt id is in the file, although it
+// failed: only the flush did. Not known counts as yes.
+func (j *Journal) holds(id int) bool {
+	b, err := j.begin(false)
+	if err != nil {
+		return true
+	}
+	defer j.end(&Tx{j: j, b: b})
+	return b.ID() >= id
+}
+
 // shrink takes back by how much a change made the file longer that failed: on a
 // full file system those may be the last blocks.
 func (j *Journal) shrink(size int64) {
@@ -61,13 +72,7 @@ func asNoSpace(err error) error {
 // again tries a change once more of which attempt id failed. It may be in the
 // file all the same: then only the flush failed, and it must not be made twice.
 func (j *Journal) again(id int, fn func(*Tx) error) error {
-	b, err := j.begin(true)
-	if err != nil {
-		return err
-	}
-	written := b.ID() > id
-	j.end(&Tx{j: j, b: b})
-	if !written {
+	if !j.holds(id) {
 		_, err := j.update(fn)
 		return err
 	}
