@@ -163,6 +163,9 @@ func (u *Updater) isMenuDefault(_ context.Context, d menuData) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if d.UUID == "" {
+		return false, nil // a rollback: that it was booted before says nothing
+	}
 	booted, err := u.Store.Booted()
 	if err != nil {
 		return false, err
@@ -171,7 +174,7 @@ func (u *Updater) isMenuDefault(_ context.Context, d menuData) (bool, error) {
 		return true, nil
 	}
 	// Neither what it was nor what it should become: somebody has switched again since.
-	return !sameNumber(now, d.From) && d.UUID != "" && rec.Phase == record.Committed, nil
+	return !sameNumber(now, d.From) && rec.Phase == record.Committed, nil
 }
 
 // follow makes the default subvolume what the menu boots: for those who look

@@ -178,11 +178,13 @@ func (u *Updater) takeUp(t *Transaction) error {
 func (t *Transaction) finish(ctx context.Context) (did string, err error) {
 	u, rec := t.u, t.rec
 	// A switch that happened is left as it is now: somebody may have switched again.
-	err = u.Driver.Sync(u.Root)
 	if t.plan.Has(stepRemove) {
-		err = u.engine.Finish(ctx, t.plan)
+		if err := u.engine.Finish(ctx, t.plan); err != nil {
+			return "", err
+		}
 	}
-	if err != nil {
+	// Durable before the steps are forgotten.
+	if err := u.Driver.Sync(u.Root); err != nil {
 		return "", err
 	}
 	u.Log.Warn("finished an interrupted transaction", "transaction", rec.Number)

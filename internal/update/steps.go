@@ -151,6 +151,9 @@ func (u *Updater) isDefault(_ context.Context, d switchData) (bool, error) {
 	if err != nil || now == to {
 		return now == to, err
 	}
+	if d.To != 0 {
+		return false, nil // a rollback: that it was booted before says nothing
+	}
 	booted, err := u.Store.Booted()
 	if err != nil || booted.ID == to {
 		return booted.ID == to, err
