@@ -15,8 +15,18 @@ import (
 // BenchmarkMerge merges an /etc of 5,000 files of which 50 were changed, half
 // on each side and five of them on both, on btrfs and between forks, as in life.
 func BenchmarkMerge(b *testing.B) {
-	for _, disposable := range []bool{true, false} {
-		b.Run(fmt.Sprintf("disposable=%v", disposable), func(b *testing.B) {
+	var suspects []string
+	for i := range 25 {
+		suspects = append(suspects, benchName(100*i), benchName(100*i+1))
+	}
+	for name, opts := range map[string]Options{
+		"everything-disposable": {Disposable: true},
+		"everything-durable":    {},
+		"suspects-disposable":   {Disposable: true, Suspects: suspects},
+		"suspects-durable":      {Suspects: suspects},
+	} {
+		opts.Number = 7
+		b.Run(name, func(b *testing.B) {
 			top := testbed.Loop(b, 512)
 			trees := benchTrees(b, top)
 			b.ResetTimer()
@@ -28,7 +38,7 @@ func BenchmarkMerge(b *testing.B) {
 				opened := openTrees(b, filepath.Join(trees["ancestor"], "etc"), filepath.Join(target, "etc"), filepath.Join(trees["theirs"], "etc"))
 				cpu := cpuTime()
 				b.StartTimer()
-				plan, err := Merge(b.Context(), opened, Options{Number: 7, Disposable: disposable})
+				plan, err := Merge(b.Context(), opened, opts)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -82,9 +92,8 @@ func benchTrees(b *testing.B, top string) map[string]string {
 	}
 	testbed.Run(b, "btrfs", "subvolume", "create", at["ancestor"])
 	// As in a real one: most files are small, a few are not, one in ten is a link.
-	name := func(i int) string { return fmt.Sprintf("etc/d%d/s%d/file%d.conf", i%40, i%7, i) }
 	for i := range 5000 {
-		full := filepath.Join(at["ancestor"], name(i))
+		full := filepath.Join(at["ancestor"], "etc", benchName(i))
 		check(os.MkdirAll(filepath.Dir(full), 0o755))
 		if i%10 == 9 {
 			check(os.Symlink(fmt.Sprint("../target", i), full))
@@ -98,7 +107,7 @@ func benchTrees(b *testing.B, top string) map[string]string {
 	edit := func(side string, i, line int) {
 		text := benchText(i, 20+i*37%150)
 		text[line*24] = 'X' // same size, and on these machines often the same second
-		check(os.WriteFile(filepath.Join(at[side], name(i)), text, 0o644))
+		check(os.WriteFile(filepath.Join(at[side], "etc", benchName(i)), text, 0o644))
 	}
 	for i := range 25 {
 		edit("ours", 100*i, 2)
@@ -110,6 +119,8 @@ func benchTrees(b *testing.B, top string) map[string]string {
 	}
 	return at
 }
+
+func benchName(i int) string { return fmt.Sprintf("d%d/s%d/file%d.conf", i%40, i%7, i) }
 
 // benchText has lines of 24 bytes.
 func benchText(file, lines int) []byte {

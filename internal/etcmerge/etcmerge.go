@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 )
 
 var (
@@ -50,6 +51,10 @@ type Options struct {
 	// snapshot. With it, a link of the alternatives that leads nowhere there is
 	// not taken over. nil: every path does.
 	InSnapshot func(path string) bool
+	// Suspects, if not nil, are the only paths, relative to the trees, at which
+	// they can differ: a compare of the forks knows them. Directories in which
+	// something differs need not be among them. nil: everything is looked at.
+	Suspects []string
 	// Disposable: the target need not survive a power cut half-way, because the
 	// caller works on a fork or throws the target away then. Nothing is synced.
 	Disposable bool
@@ -102,7 +107,7 @@ func New(ctx context.Context, trees Trees, opts Options) (*Plan, error) {
 		}
 		defer p.views[i].close()
 	}
-	top, err := scan(ctx, p.views)
+	top, err := p.scan(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +124,20 @@ func New(ctx context.Context, trees Trees, opts Options) (*Plan, error) {
 	plan.Changes = changes(top, "")
 	slices.SortStableFunc(plan.Decisions, func(a, b Decision) int { return cmp.Compare(a.Path, b.Path) })
 	return plan, nil
+}
+
+// scan looks at the suspects, or at everything.
+func (p *planner) scan(ctx context.Context) (*entry, error) {
+	if p.opts.Suspects != nil {
+		accounts := slices.ContainsFunc(p.opts.Suspects, func(path string) bool {
+			return p.rules.of(strings.Trim(path, "/")).Action == Accounts
+		})
+		top, err := scan(ctx, p.views, suspectsOf(p.opts.Suspects, accounts))
+		if !errors.Is(err, errLinked) {
+			return top, err
+		}
+	}
+	return scan(ctx, p.views, nil)
 }
 
 func (t Trees) all() [3]*os.File {

@@ -41,7 +41,9 @@ func (p *planner) resolve(e, in *entry, path string) error {
 	r := p.rules.of(path)
 	switch {
 	case e.skip != "":
-		p.skipped(e, path, r)
+		if o == nil || o.kind != t.kind {
+			p.skipped(e, path, r)
+		}
 		return nil
 	case o.isDir() && t.isDir():
 		return p.directories(e, path, r)
@@ -243,16 +245,16 @@ func (p *planner) lost(e, in *entry, path string, r rule, what ...What) {
 	case r.quiet():
 		d.Decision = Theirs
 	case e.sides[ours].holds():
-		e.result.aside = p.nameAside(e, in)
+		e.result.aside = p.nameAside(e, in, parent(path))
 		d.Aside = join(parent(path), e.result.aside)
 	}
 	p.row(d)
 }
 
 // nameAside finds a name that nobody has in the directory.
-func (p *planner) nameAside(e, in *entry) string {
+func (p *planner) nameAside(e, in *entry, dir string) string {
 	return asideName(e.name, p.opts.Number, func(name string) bool {
-		return in.child(name) != nil || slices.ContainsFunc(in.children, func(c *entry) bool { return c.result.aside == name })
+		return p.exists(join(dir, name)) || slices.ContainsFunc(in.children, func(c *entry) bool { return c.result.aside == name })
 	})
 }
 

@@ -75,7 +75,8 @@ type scanner struct {
 }
 
 // scan reads the three trees: what is there, and which content differs.
-func scan(ctx context.Context, views [3]*view) (*entry, error) {
+// suspected are the only paths that need to be looked at, nil for all.
+func scan(ctx context.Context, views [3]*view, suspected *suspects) (*entry, error) {
 	s := &scanner{ctx: ctx, views: views, workers: make(chan struct{}, 2*runtime.GOMAXPROCS(0)), buffers: newBufferPool()}
 	top := &entry{}
 	for i, v := range views {
@@ -84,8 +85,11 @@ func scan(ctx context.Context, views [3]*view) (*entry, error) {
 			return nil, v.failed("examine", "", err)
 		}
 	}
-	s.directory(top, "")
+	s.directory(top, "", suspected)
 	s.running.Wait()
+	if suspected != nil && s.err == nil && top.linked() {
+		return nil, errLinked
+	}
 	return top, s.err
 }
 
@@ -121,7 +125,7 @@ func (s *scanner) spawn(group *sync.WaitGroup, work func()) {
 
 // directory reads a directory of the three trees, and those in it. No
 // descriptor is held while it goes down, so that no depth uses them up.
-func (s *scanner) directory(e *entry, path string) {
+func (s *scanner) directory(e *entry, path string, suspected *suspects) {
 	if s.stopped() {
 		return
 	}
@@ -140,7 +144,7 @@ func (s *scanner) directory(e *entry, path string) {
 		}
 		var err error
 		if fds[i], err = v.openDir(path); err == nil {
-			if listed[i], err = s.readDirectory(e.sides[i], fds[i], path == ""); err != nil {
+			if listed[i], err = s.readDirectory(e.sides[i], fds[i], path == "", suspected); err != nil {
 				err = v.failed("read", path, err)
 			}
 		}
@@ -155,16 +159,20 @@ func (s *scanner) directory(e *entry, path string) {
 	closeAll()
 	for _, c := range e.children {
 		if c.skip == "" && slices.ContainsFunc(c.sides[:], (*node).isDir) {
-			s.spawn(&s.running, func() { s.directory(c, join(path, c.name)) })
+			s.spawn(&s.running, func() { s.directory(c, join(path, c.name), suspected.of(c)) })
 		}
 	}
 }
 
-// readDirectory completes the node of a directory that is open and lists what is in it.
-func (s *scanner) readDirectory(n *node, fd int, top bool) ([]string, error) {
+// readDirectory completes the node of a directory that is open and lists what
+// is in it, or may be.
+func (s *scanner) readDirectory(n *node, fd int, top bool, suspected *suspects) ([]string, error) {
 	var err error
 	if n.xattrs, err = xattrsOf(fd).read(make([]byte, 512)); err != nil {
 		return nil, err
+	}
+	if suspected != nil {
+		return suspected.names(), nil
 	}
 	names, err := list(fd)
 	if top {
