@@ -2,6 +2,7 @@ package etcmerge
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,7 +65,7 @@ func parseAccounts(text []byte, f format) *accountFile {
 		a := account{raw: line}
 		fields := strings.Split(line, ":")
 		if f.isEntry(fields) {
-			a.name, a.fields, a.key = fields[0], fields, fields[0]
+			a.name, a.fields, a.key = fields[0], fields, f.key(fields)
 		} else {
 			a.key = "\x00" + line
 		}
@@ -100,6 +101,15 @@ func (f format) isEntry(fields []string) bool {
 	return true
 }
 
+// key is what makes an entry the same one on another side: its name, or all of
+// it where a name may have several.
+func (f format) key(fields []string) string {
+	if f.ranged {
+		return strings.Join(fields, ":")
+	}
+	return fields[0]
+}
+
 func (f *accountFile) get(key string) *account {
 	if at, ok := f.byKey[key]; ok {
 		return &f.lines[at]
@@ -118,6 +128,18 @@ func (a account) with(field int, id uint32) account {
 	a.fields = slices.Clone(a.fields)
 	a.fields[field] = strconv.FormatUint(uint64(id), 10)
 	return a
+}
+
+// clone is the file as it is now.
+func (f *accountFile) clone() *accountFile {
+	return &accountFile{lines: slices.Clone(f.lines), byKey: maps.Clone(f.byKey)}
+}
+
+// put replaces a line, whose key may be another one then.
+func (f *accountFile) put(at int, a account) {
+	delete(f.byKey, f.lines[at].key)
+	f.lines[at] = a
+	f.byKey[a.key] = at
 }
 
 // equal compares what two accounts say; nil is none.

@@ -3,6 +3,7 @@ package etcmerge
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -35,11 +36,7 @@ type accountMerge struct {
 // mergeAccounts reads the account files and merges them, where both sides
 // changed any. It gives what the snapshot has below the target its new owner.
 func (p *planner) mergeAccounts(top *entry) error {
-	p.accounts = &accounts{texts: map[string][]byte{}, conflicts: map[string][]string{}}
-	m := &accountMerge{merged: map[string][]account{}, out: p.accounts}
-	for i := range m.files {
-		m.files[i] = map[string]*accountFile{}
-	}
+	p.accounts = &accounts{}
 	var texts [3]map[string][]byte
 	for i, v := range p.views {
 		texts[i] = map[string][]byte{}
@@ -58,12 +55,43 @@ func (p *planner) mergeAccounts(top *entry) error {
 	if !accountsDiffer(texts[ancestor], texts[ours]) || !accountsDiffer(texts[ancestor], texts[theirs]) {
 		return nil
 	}
+	*p.accounts = mergeAccountTexts(texts, p.loginDefs(top))
+	top.renumber(p.accounts.renumbered)
+	return nil
+}
+
+// mergeAccountTexts merges the texts of account files by entry. Where merging
+// what was merged would give something else (as with two entries of one name),
+// all are the running side's.
+func mergeAccountTexts(texts [3]map[string][]byte, defs idRanges) accounts {
+	out := mergeAccountsOnce(texts, defs)
+	merged := maps.Clone(texts[ours])
+	maps.Copy(merged, out.texts)
+	again := mergeAccountsOnce([3]map[string][]byte{texts[ancestor], merged, texts[theirs]}, defs)
+	stable := len(again.renumbered) == 0
+	for name, text := range again.texts {
+		stable = stable && bytes.Equal(text, merged[name])
+	}
+	if stable {
+		return out
+	}
+	whole := accounts{texts: map[string][]byte{}, conflicts: map[string][]string{}}
+	for name := range out.texts {
+		whole.texts[name] = texts[theirs][name]
+		whole.conflicts[name] = []string{"it cannot be merged by entry"}
+	}
+	return whole
+}
+
+func mergeAccountsOnce(texts [3]map[string][]byte, defs idRanges) accounts {
+	m := &accountMerge{merged: map[string][]account{}, out: &accounts{texts: map[string][]byte{}, conflicts: map[string][]string{}}}
 	for i := range m.files {
+		m.files[i] = map[string]*accountFile{}
 		for _, f := range formats {
 			m.files[i][f.name] = parseAccounts(texts[i][f.name], f)
 		}
 	}
-	m.ids = newIDPool(m.files, p.loginDefs(top))
+	m.ids = newIDPool(m.files, defs)
 	m.renumber()
 	m.merge()
 	for _, f := range formats {
@@ -73,8 +101,7 @@ func (p *planner) mergeAccounts(top *entry) error {
 			m.out.texts[f.name] = m.text(f, texts)
 		}
 	}
-	top.renumber(m.out.renumbered)
-	return nil
+	return *m.out
 }
 
 func accountsDiffer(x, y map[string][]byte) bool {

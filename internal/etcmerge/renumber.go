@@ -2,6 +2,7 @@ package etcmerge
 
 import (
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -122,7 +123,7 @@ func (m *accountMerge) renumber() {
 
 func (m *accountMerge) renumberField(f format, field int, kind string) {
 	a, o, t := m.files[ancestor][f.name], m.files[ours][f.name], m.files[theirs][f.name]
-	keep := m.keptByOthers(f)
+	keep, before := m.keptByOthers(f), o.clone()
 	for i := range o.lines {
 		line := &o.lines[i]
 		if line.fields == nil {
@@ -137,7 +138,7 @@ func (m *accountMerge) renumberField(f format, field int, kind string) {
 		switch {
 		case now != nil && (was == nil || now.id(field) != was.id(field)):
 			id = now.id(field) // the running side gave this name an id too
-		case m.collides(f, field, line, keep):
+		case m.collides(f, field, line, before, keep):
 			fresh, ok := m.ids.fresh(old)
 			if !ok {
 				m.conflict(f, "%s has the %s %d of another name, and no other is free", line.name, kind, old)
@@ -153,9 +154,10 @@ func (m *accountMerge) renumberField(f format, field int, kind string) {
 }
 
 // collides reports whether another name, which will be in the result, has the
-// id on the running side. Two names for one id in the snapshot are meant so.
-func (m *accountMerge) collides(f format, field int, line *account, keep map[string]bool) bool {
-	a, o, t := m.files[ancestor][f.name], m.files[ours][f.name], m.files[theirs][f.name]
+// id on the running side. Two names for one id in the snapshot, which o is as it
+// was, are meant so.
+func (m *accountMerge) collides(f format, field int, line *account, o *accountFile, keep map[string]bool) bool {
+	a, t := m.files[ancestor][f.name], m.files[theirs][f.name]
 	id := line.id(field)
 	for i := range t.lines {
 		other := &t.lines[i]
@@ -205,36 +207,52 @@ func (m *accountMerge) renumberRanges(f format) {
 			}
 		}
 	}
+	before := o.clone()
 	for i := range o.lines {
-		line := &o.lines[i]
-		if line.fields == nil || equal(a.get(line.key), line) {
+		line := o.lines[i]
+		if line.fields == nil || a.get(line.key) != nil || t.get(line.key) != nil {
 			continue
 		}
 		old, length := line.id(start), line.id(count)
-		if now := t.get(line.key); now != nil {
-			if a.get(line.key) == nil && !equal(now, line) {
-				m.out.renumbered = append(m.out.renumbered, Renumber{f.name, line.name, old, now.id(start), length})
-				*line = *now
-			}
+		if now := t.named(line.name); now != nil && a.named(line.name) == nil {
+			// Both sides gave this name its first range.
+			m.out.renumbered = append(m.out.renumbered, Renumber{f.name, line.name, old, now.id(start), length})
+			o.put(i, *now)
 			continue
 		}
-		overlaps := false
-		for j := range t.lines {
-			l := &t.lines[j]
-			overlaps = overlaps || l.fields != nil && l.name != line.name && o.get(l.key) == nil &&
-				uint64(old) < uint64(l.id(start))+uint64(l.id(count)) && uint64(l.id(start)) < uint64(old)+uint64(length)
-		}
-		if !overlaps {
+		if !m.overlaps(f, line, before) {
 			continue
 		}
 		if end+uint64(length) > 1<<32-2 {
 			m.conflict(f, "the range of %s is that of another name, and no other is free", line.name)
 			continue
 		}
-		*line = line.with(start, uint32(end))
+		moved := line.with(start, uint32(end))
+		moved.key = f.key(moved.fields)
+		o.put(i, moved)
 		m.out.renumbered = append(m.out.renumbered, Renumber{f.name, line.name, old, uint32(end), length})
 		end += uint64(length)
 	}
+}
+
+// overlaps reports whether the running side gave some of a range to another name.
+func (m *accountMerge) overlaps(f format, line account, o *accountFile) bool {
+	const start, count = 1, 2
+	from, to := uint64(line.id(start)), uint64(line.id(start))+uint64(line.id(count))
+	t := m.files[theirs][f.name]
+	return slices.ContainsFunc(t.lines, func(l account) bool {
+		return l.fields != nil && l.name != line.name && o.get(l.key) == nil &&
+			from < uint64(l.id(start))+uint64(l.id(count)) && uint64(l.id(start)) < to
+	})
+}
+
+// named is the first line of a name, nil for none.
+func (f *accountFile) named(name string) *account {
+	at := slices.IndexFunc(f.lines, func(a account) bool { return a.fields != nil && a.name == name })
+	if at < 0 {
+		return nil
+	}
+	return &f.lines[at]
 }
 
 // ids are new ids by old ones.
