@@ -1,0 +1,197 @@
+package etcmerge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Aside is something that a merge kept beside the file that won. As long as it
+// is there, nobody has chosen.
+type Aside struct {
+	Path   string `json:"path"`  // the file, which may be gone
+	Aside  string `json:"aside"` // what was kept
+	Number uint64 `json:"number"`
+}
+
+// Asides lists what merges kept in a tree, sorted by path.
+func Asides(ctx context.Context, dir *os.File) ([]Aside, error) {
+	v, err := viewOf(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer v.close()
+	var found []Aside
+	for queue := []string{""}; len(queue) > 0; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		name := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
+		entries, err := v.readDir(name)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if base, number, ok := asideOf(e.Name()); ok {
+				found = append(found, Aside{join(name, base), join(name, e.Name()), number})
+			} else if e.IsDir() && (name != "" || !isStage(e.Name())) {
+				queue = append(queue, join(name, e.Name()))
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b Aside) int { return compareNames(a.Aside, b.Aside) })
+	return found, nil
+}
+
+// readDir lists a directory with the types of what is in it.
+func (v *view) readDir(name string) ([]fs.DirEntry, error) {
+	fd, err := v.openDir(name)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	entries, err := f.ReadDir(-1)
+	if err != nil {
+		return nil, v.failed("read", name, err)
+	}
+	return entries, nil
+}
+
+// Resolve settles what was kept aside in a tree: Theirs removes it, Ours puts
+// it in the place of the file that won, which goes. A file's owner, mode and
+// attributes are those that the merge gave it; only its content is chosen. The
+// tree is changed at once, or not at all; Recover undoes what was interrupted.
+func Resolve(ctx context.Context, dir *os.File, aside string, choice Outcome) error {
+	return resolveAside(ctx, dir, aside, choice, nil)
+}
+
+// resolveAside is Resolve with a hook for tests.
+func resolveAside(ctx context.Context, dir *os.File, aside string, choice Outcome, hook func(string) error) error {
+	base, _, ok := asideOf(path.Base(aside))
+	if !ok || path.Clean("/"+aside) != "/"+aside {
+		return fmt.Errorf("%q is not the name of something that a merge kept aside", aside)
+	}
+	if choice != Ours && choice != Theirs {
+		return fmt.Errorf("cannot resolve %s to %q: want %s or %s", aside, choice, Ours, Theirs)
+	}
+	t, err := targetOf(dir)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	kept, err := t.node(aside)
+	if err == nil && kept == nil {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return fmt.Errorf("cannot resolve %s: %w", aside, err)
+	}
+	place := join(parent(aside), base)
+	stands, err := t.node(place)
+	if err != nil {
+		return fmt.Errorf("cannot resolve %s: %w", aside, err)
+	}
+	w := &work{ctx: ctx, target: t, hook: hook}
+	err = w.run(func() ([]op, error) {
+		s := &stager{ctx: ctx, target: t}
+		if err := s.open(); err != nil {
+			return nil, err
+		}
+		if choice == Theirs {
+			return dropped(aside, kept, s.slot()), nil
+		}
+		return chosen(aside, place, kept, stands, s.slot()), nil
+	})
+	if err != nil {
+		return fmt.Errorf("cannot resolve %s: %w", aside, err)
+	}
+	return nil
+}
+
+// dropped are the steps that take something away.
+func dropped(name string, n *node, slot string) []op {
+	return append(bared(name, n), moveOp(name, slot, n.ino))
+}
+
+// bared clears what keeps something from being moved.
+func bared(name string, n *node) []op {
+	if n.flags == 0 {
+		return nil
+	}
+	bare := n.attrs
+	bare.flags = 0
+	return []op{adjustOp(name, n.kind, n.ino, n.attrs, bare)}
+}
+
+// chosen are the steps that put what was kept in the place of what stands there.
+func chosen(aside, place string, kept, stands *node, slot string) []op {
+	steps := bared(aside, kept)
+	bare := kept.attrs
+	bare.flags = 0
+	want := asOriginal(bare)
+	flags := uint64(0)
+	if kept.isFile() && stands.isFile() {
+		want, flags = stands.attrs, stands.flags
+		want.flags = 0
+	}
+	if attrFacets(&bare, &want) != 0 {
+		steps = append(steps, adjustOp(aside, kept.kind, kept.ino, bare, want))
+	}
+	if stands == nil {
+		return append(steps, moveOp(aside, place, kept.ino))
+	}
+	steps = append(steps, bared(place, stands)...)
+	steps = append(steps,
+		op{Do: doExchange, From: []byte(aside), To: []byte(place), Ino: kept.ino},
+		moveOp(aside, slot, stands.ino))
+	if flags != 0 {
+		protected := want
+		protected.flags = flags
+		steps = append(steps, adjustOp(place, kept.kind, kept.ino, want, protected))
+	}
+	return steps
+}
+
+// asOriginal gives back the mode that asAside took.
+func asOriginal(a attrs) attrs {
+	mode, err := strconv.ParseUint(a.xattrs[modeNote], 8, 12)
+	if err != nil {
+		return a
+	}
+	a.mode = uint32(mode)
+	rest := map[string]string{}
+	for name, value := range a.xattrs {
+		if name != modeNote {
+			rest[name] = value
+		}
+	}
+	a.xattrs = rest
+	return a
+}
+
+// node is what is at a path of the target, nil for nothing.
+func (t *target) node(name string) (*node, error) {
+	var n *node
+	err := t.with("examine", name, func(dir int, base string) error {
+		v := &view{name: t.name}
+		var err error
+		if n, err = v.examine(dir, base); err != nil || n == nil {
+			return err
+		}
+		n.xattrs, err = xattrsAt(dir, base).read(make([]byte, 512))
+		return err
+	})
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	return n, err
+}
