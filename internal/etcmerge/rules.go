@@ -125,7 +125,7 @@ type compiled struct {
 func compile(configured []Rule) (rules, error) {
 	all := rules{exact: map[string]compiled{}}
 	for i, r := range append(configured[:len(configured):len(configured)], DefaultRules...) {
-		pattern := strings.TrimPrefix(strings.TrimPrefix(r.Pattern, "/etc"), "/")
+		pattern := strings.TrimPrefix(r.Pattern, "/etc/")
 		if i < len(configured) {
 			if err := check(r, pattern); err != nil {
 				return rules{}, err
