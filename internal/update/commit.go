@@ -86,6 +86,19 @@ func (t *Transaction) commit(ctx context.Context) error {
 	if len(files) == 0 && !t.keep {
 		return errNoChange
 	}
+	t.progress("commit", "merging /etc")
+	merged, err := t.mergeEtc(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot merge the /etc that runs into snapshot %d: %w", t.number, err)
+	}
+	if merged {
+		if err := u.seal(ctx, t.made()); err != nil {
+			return fmt.Errorf("cannot seal snapshot %d: %w", t.number, err)
+		}
+		if files, err = t.changes(ctx); err != nil {
+			return fmt.Errorf("cannot compare snapshot %d with what it started from: %w", t.number, err)
+		}
+	}
 	if t.plan.Has(stepStage) {
 		t.progress("commit", "preparing its boot")
 		if err := u.engine.Do(ctx, t.plan, stepStage); err != nil {

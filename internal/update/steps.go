@@ -31,7 +31,9 @@ type makeData struct {
 	Number snapshot.Number      `json:"number"`
 	Parent snapshot.SubvolumeID `json:"parent"`
 	Record *record.Record       `json:"record,omitempty"`
-	Seal   bool                 `json:"seal,omitempty"` // the root itself is sealed instead of a read-only fork
+	// Live is where the parent's image of the running root is, nil where the base is that.
+	Live *liveData `json:"live,omitempty"`
+	Seal bool      `json:"seal,omitempty"` // the root itself is sealed instead of a read-only fork
 }
 
 // switchData is the data of set-default. A transaction intends its switch
@@ -188,10 +190,18 @@ func (u *Updater) prepare(ctx context.Context, d makeData) error {
 	if err != nil {
 		return err
 	}
-	_, err = u.Store.Prepare(ctx, snapshot.PrepareRequest{
+	req := snapshot.PrepareRequest{
 		UUID: d.UUID, Number: d.Number, Parent: parent.Identity(), Record: raw,
 		Info: snapshot.Info{Description: d.Record.Message, UID: d.Record.Actor.UID},
-	})
+	}
+	if d.Live != nil {
+		image, err := u.Driver.Info(u.Store.Path(d.Live.Number, d.Live.Role))
+		if err != nil {
+			return fmt.Errorf("cannot take over what /etc was merged with: %w", err)
+		}
+		req.Live, req.LiveAt, req.LiveRole = image.Identity(), d.Live.Number, d.Live.Role
+	}
+	_, err = u.Store.Prepare(ctx, req)
 	return err
 }
 

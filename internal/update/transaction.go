@@ -171,13 +171,17 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 	if err != nil {
 		return nil, err
 	}
+	etc, err := u.etcLine(parent)
+	if err != nil {
+		return nil, err
+	}
 	u.rename(h, fmt.Sprintf("transaction %d (%s)", n, q.Kind))
 	parentNumber := uint64(parent.number)
 	rec := record.Record{
 		Number: uint64(n), UUID: uuid.NewString(), Phase: record.Open, Verdict: record.Untried,
 		Parent: &parentNumber, ParentUUID: parent.subvolume.UUID.String(),
 		Created: u.Now().UTC(), Actor: q.Actor, Kind: q.Kind, Message: q.Message, Tags: append([]string{}, q.Tags...),
-		Warnings: hiddenWarning(hidden),
+		Warnings: hiddenWarning(hidden), EtcOf: etc.of, EtcGeneration: etc.since,
 	}
 	for _, c := range q.commands {
 		rec.Commands = append(rec.Commands, c.planned())
@@ -190,8 +194,8 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 		u: u, number: n, parent: parent, holder: h, keep: q.KeepUnchanged, hidden: hidden,
 		output: newOutput(u.logDir(), u.Config.Log, u.Now), step: make(chan struct{}, 1), rec: rec, plan: &engine.Plan{},
 	}
-	data := makeData{UUID: rec.UUID, Number: n, Parent: parent.subvolume.ID, Record: &rec}
-	small := makeData{UUID: rec.UUID, Number: n, Seal: u.Store.Layout().ReadOnlyRoots}
+	data := makeData{UUID: rec.UUID, Number: n, Parent: parent.subvolume.ID, Record: &rec, Live: etc.live}
+	small := t.made()
 	// All that will be done is known now, and recorded at once.
 	err = errors.Join(t.plan.Intend(stepPrepare, data), t.plan.Intend(stepPublish, small), t.plan.Intend(stepSeal, small))
 	if f.Mode == boot.FollowsMenu {
@@ -226,6 +230,11 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 		}
 	}
 	return t, nil
+}
+
+// made is the data of the steps that make the snapshot, but for its beginning.
+func (t *Transaction) made() makeData {
+	return makeData{UUID: t.rec.UUID, Number: t.number, Seal: t.u.Store.Layout().ReadOnlyRoots}
 }
 
 // expire discards an open transaction that waited too long for its commit.

@@ -12,7 +12,7 @@ import (
 // Made lists the subvolumes of snapshot n by role, the nested ones with them.
 func (s *Store) Made(n Number) (map[Role]Identity, error) {
 	made := map[Role]Identity{}
-	for _, role := range []Role{RoleSnapshot, RoleBase, RoleAfter, RoleLive} {
+	for _, role := range []Role{RoleSnapshot, RoleBase, RoleAfter, RoleLive, RoleLiveNext} {
 		dir := s.Path(n, role)
 		root, err := s.driver.Info(dir)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -32,6 +32,13 @@ type PrepareRequest struct {
 	Number Number
 	// Parent is the root to fork: the mounted one, or one under .snapshots.
 	Parent Identity
+	// Live is the image of the running root that the snapshot's /etc is merged
+	// against, where that is not its base: the parent's, copied. The zero value is none.
+	Live Identity
+	// LiveAt says where that is.
+	LiveAt Number
+	// LiveRole is RoleLive or RoleBase.
+	LiveRole Role
 	// Info is for snapper's tools.
 	Info Info
 	// Record goes into the marker.
@@ -118,6 +125,18 @@ func (s *Store) prepare(ctx context.Context, p *Prepared, src string, parent Sub
 		return err
 	}
 	made, err = s.image(base, from, filepath.Join(p.Dir, string(RoleSnapshot)), RoleSnapshot, false)
+	maps.Copy(p.Subvolumes, made)
+	if err != nil || req.Live == (Identity{}) {
+		return err
+	}
+	live, err := s.driver.Info(s.Path(req.LiveAt, req.LiveRole))
+	if err != nil {
+		return err
+	}
+	if live.Identity() != req.Live {
+		return fmt.Errorf("the %s of snapshot %d: %w", req.LiveRole, req.LiveAt, ErrForeign)
+	}
+	made, err = s.image(s.Path(req.LiveAt, req.LiveRole), live, filepath.Join(p.Dir, string(RoleLive)), RoleLive, true)
 	maps.Copy(p.Subvolumes, made)
 	return err
 }

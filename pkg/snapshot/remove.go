@@ -219,7 +219,7 @@ func (p *planner) directory(rel string) ([]doomed, error) {
 // isOurs reports whether a subvolume in our directories lies at a place that we use.
 func (p *planner) isOurs(role Role, sv Subvolume) bool {
 	switch role {
-	case RoleSnapshot, RoleBase, RoleAfter, RoleLive:
+	case RoleSnapshot, RoleBase, RoleAfter, RoleLive, RoleLiveNext:
 		return true
 	}
 	top, _, _ := strings.Cut(string(role), "/")

@@ -25,6 +25,7 @@ const (
 	RoleBase     Role = "base"     // read-only: the parent at the fork
 	RoleAfter    Role = "after"    // read-only: the snapshot as committed
 	RoleLive     Role = "live"     // read-only: the running root at the last merge of /etc
+	RoleLiveNext Role = "live.new" // what becomes live when a merge is done
 )
 
 // Errors of a Store.

@@ -132,9 +132,14 @@ type Annotations struct {
 
 // EtcDecision is one decision of the three-way merge of /etc.
 type EtcDecision struct {
-	Path     string `json:"path"`
+	Path     string `json:"path"` // absolute
 	Decision string `json:"decision"`
-	Kept     string `json:"kept,omitempty"` // where the losing side was kept
+	// Rule that decided, and What it was about: content, mode, owner, …
+	Rule string   `json:"rule,omitempty"`
+	What []string `json:"what,omitempty"`
+	Kept string   `json:"kept,omitempty"` // where the losing side was kept
+	// Detail says more in words.
+	Detail string `json:"detail,omitempty"`
 }
 
 // Boot is one boot of the snapshot.
@@ -226,9 +231,13 @@ type Record struct {
 	Packages     PackageCounts `json:"packages"`
 	Files        FileCounts    `json:"files"`
 	EtcDecisions []EtcDecision `json:"etc_decisions"`
-	Captured     []string      `json:"captured,omitempty"`
-	Boots        []Boot        `json:"boots"`
-	Kernel       string        `json:"kernel"`
+	// EtcOf is the uuid of the running root with whose /etc this one's is merged, "" for none.
+	EtcOf string `json:"etc_of,omitempty"`
+	// EtcGeneration is the generation of that /etc that the image of it shows, 0 where the image tells by itself.
+	EtcGeneration uint64   `json:"etc_generation,omitempty"`
+	Captured      []string `json:"captured,omitempty"`
+	Boots         []Boot   `json:"boots"`
+	Kernel        string   `json:"kernel"`
 	// Sizes are of what the transaction wrote and removed; nil where it was not measured.
 	Sizes *Sizes `json:"sizes,omitempty"`
 	// BootEntry is nil where the boot loader follows the default subvolume.

@@ -1,0 +1,255 @@
+// The merge of /etc: what is edited on the running system after a snapshot was
+// forked goes into it. See DESIGN §7 for which tree is the ancestor.
+
+package update
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/txupd/txupd/internal/etcmerge"
+	"github.com/txupd/txupd/pkg/journal/record"
+	"github.com/txupd/txupd/pkg/snapshot"
+)
+
+// liveData is where an image of the running root lies.
+type liveData struct {
+	Number snapshot.Number `json:"number"`
+	Role   snapshot.Role   `json:"role"`
+}
+
+// etcLine is where the /etc of a snapshot comes from.
+type etcLine struct {
+	of    string // uuid of the running root that it is merged with, "" for none
+	since uint64 // the generation of its /etc that the image shows, 0 where the image itself tells
+	live  *liveData
+}
+
+// etcLine says with which running root the /etc of a snapshot that is forked
+// from parent is merged, and where the image of it is that a stacked one takes
+// over. The booted root itself is imaged by the base. The zero value is for a
+// parent that has nothing to do with what runs: then its /etc stays as it is.
+func (u *Updater) etcLine(parent view) (etcLine, error) {
+	booted, err := u.Store.Booted()
+	if err != nil {
+		return etcLine{}, err
+	}
+	if parent.subvolume.Identity() == booted.Identity() {
+		return etcLine{of: booted.UUID.String()}, nil
+	}
+	if parent.foreign || parent.rec.EtcOf != booted.UUID.String() {
+		return etcLine{}, nil
+	}
+	role, err := u.ancestorRole(parent.rec)
+	if err != nil {
+		return etcLine{}, err
+	}
+	image, err := u.tree(parent.number, role)
+	if err != nil {
+		return etcLine{}, err
+	}
+	since, err := u.imagedAt(image, parent.rec)
+	return etcLine{parent.rec.EtcOf, since, &liveData{parent.number, role}}, err
+}
+
+// ancestorRole is which image of a snapshot shows the running root at the last
+// merge. A crash may have come between a merge and the new image's name: the
+// old one is gone then, and the new one is it.
+func (u *Updater) ancestorRole(rec record.Record) (snapshot.Role, error) {
+	n := snapshot.Number(rec.Number)
+	switch _, err := os.Lstat(u.Store.Path(n, snapshot.RoleLive)); {
+	case err == nil:
+		return snapshot.RoleLive, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", err
+	case rec.ParentUUID == rec.EtcOf:
+		return snapshot.RoleBase, nil
+	}
+	if err := u.Store.AdoptLive(n); err != nil {
+		return "", err
+	}
+	return snapshot.RoleLive, nil
+}
+
+// mergeEtc merges what was edited in the running /etc since the last merge, and
+// reports whether anything of it was new to the snapshot.
+func (t *Transaction) mergeEtc(ctx context.Context) (merged bool, err error) {
+	u := t.u
+	booted, err := u.Store.Booted()
+	if err != nil || t.rec.EtcOf == "" {
+		return false, err
+	}
+	if booted.UUID.String() != t.rec.EtcOf {
+		t.warn("the /etc of the running system was not merged: another root runs than when the transaction began")
+		return false, nil
+	}
+	role, err := u.ancestorRole(t.rec)
+	if err != nil {
+		return false, err
+	}
+	ancestor, err := u.tree(t.number, role)
+	if err != nil {
+		return false, err
+	}
+	if same, err := u.untouchedSince(ancestor, t.rec); err != nil || same {
+		return false, err
+	}
+	running, err := u.Store.NextLive(t.number, booted.Identity())
+	if err != nil {
+		return false, err
+	}
+	merged, err = t.applyEtc(ctx, ancestor, running)
+	if err != nil || !merged {
+		return false, errors.Join(err, u.Store.DropNextLive(t.number))
+	}
+	t.mu.Lock()
+	t.rec.EtcGeneration = 0 // the new image is a fork of what runs
+	t.mu.Unlock()
+	return true, u.Store.AdoptLive(t.number)
+}
+
+// untouchedSince reports whether nothing at all was written to the subvolume of
+// the running /etc since an image was made of it. The file system was committed
+// a moment ago: what was written since then is for the next merge.
+func (u *Updater) untouchedSince(image snapshot.Tree, rec record.Record) (bool, error) {
+	since, err := u.imagedAt(image, rec)
+	if err != nil || since == 0 {
+		return false, err
+	}
+	now, err := u.etcSubvolume(u.Root)
+	return err == nil && now.Generation <= since, err
+}
+
+// imagedAt is the generation of the running /etc that an image shows: that of
+// the fork, or, where it is a copy of an earlier image, what is recorded. 0 is not known.
+func (u *Updater) imagedAt(image snapshot.Tree, rec record.Record) (uint64, error) {
+	made, err := u.etcSubvolume(image.Dir)
+	if err != nil {
+		return 0, err
+	}
+	runs, err := u.etcSubvolume(u.Root)
+	if err != nil || made.ParentUUID == runs.UUID {
+		return made.Origin, err
+	}
+	return rec.EtcGeneration, nil
+}
+
+// etcSubvolume is the subvolume that holds a root's /etc: one of its own, or the root.
+func (u *Updater) etcSubvolume(root string) (snapshot.Subvolume, error) {
+	s, err := u.Driver.Info(path.Join(root, "etc"))
+	if errors.Is(err, snapshot.ErrNotSubvolume) || errors.Is(err, fs.ErrNotExist) {
+		return u.Driver.Info(root)
+	}
+	return s, err
+}
+
+// applyEtc merges and keeps the decisions.
+func (t *Transaction) applyEtc(ctx context.Context, ancestor, running snapshot.Tree) (merged bool, err error) {
+	u := t.u
+	changed, err := snapshot.Compare(ctx, u.Search, ancestor, running)
+	if err != nil {
+		return false, err
+	}
+	suspects := []string{}
+	for _, c := range changed {
+		if below(c.Path, "/etc") {
+			suspects = append(suspects, strings.TrimPrefix(strings.TrimPrefix(c.Path, "/etc"), "/"))
+		}
+	}
+	if len(suspects) == 0 {
+		return false, nil
+	}
+	root := u.Store.Path(t.number, snapshot.RoleSnapshot)
+	if err := u.Driver.SetReadOnly(root, false); err != nil {
+		return false, err
+	}
+	trees, release, err := openEtc(ancestor.Dir, root, running.Dir)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	plan, err := etcmerge.Merge(ctx, trees, etcmerge.Options{Number: uint64(t.number), InSnapshot: inside(root)})
+	if err != nil {
+		return false, err
+	}
+	if err := u.reown(ctx, root, t.number, plan.Renumbered); err != nil {
+		return false, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rec.EtcDecisions = append(t.rec.EtcDecisions, decisions(plan)...)
+	return true, nil
+}
+
+// openEtc opens the three directories.
+func openEtc(ancestor, ours, theirs string) (trees etcmerge.Trees, release func(), err error) {
+	var files []*os.File
+	release = func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}
+	for _, one := range []struct {
+		root string
+		at   **os.File
+	}{{ancestor, &trees.Ancestor}, {ours, &trees.Ours}, {theirs, &trees.Theirs}} {
+		if *one.at, err = etcmerge.Open(one.root, "etc"); err != nil {
+			release()
+			return trees, nil, err
+		}
+		files = append(files, *one.at)
+	}
+	return trees, release, nil
+}
+
+// inside reports whether a path leads to something in a root.
+func inside(root string) func(string) bool {
+	return func(name string) bool {
+		r, err := os.OpenRoot(root)
+		if err != nil {
+			return false
+		}
+		defer r.Close()
+		_, err = r.Lstat(strings.TrimPrefix(path.Clean(name), "/"))
+		return err == nil
+	}
+}
+
+// reown gives what renumbered users own outside of /etc to their new ids.
+func (u *Updater) reown(ctx context.Context, dir string, n snapshot.Number, renumbered []etcmerge.Renumber) error {
+	if len(renumbered) == 0 {
+		return nil
+	}
+	root, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	base, err := os.Open(u.Store.Path(n, snapshot.RoleBase))
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	_, err = etcmerge.Reown(ctx, root, base, renumbered, func(p string) bool { return below("/"+strings.TrimPrefix(p, "/"), "/etc") })
+	return err
+}
+
+// decisions are the rows of a merge as they are recorded.
+func decisions(plan *etcmerge.Plan) []record.EtcDecision {
+	var rows []record.EtcDecision
+	for _, d := range plan.Decisions {
+		row := record.EtcDecision{Path: path.Join("/etc", d.Path), Decision: string(d.Decision), Rule: d.Rule, Detail: d.Detail}
+		for _, w := range d.What {
+			row.What = append(row.What, string(w))
+		}
+		if d.Aside != "" {
+			row.Kept = path.Join("/etc", d.Aside)
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
