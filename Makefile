@@ -4,7 +4,7 @@ BIN ?= bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GOFLAGS_BUILD := -buildvcs=false -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 
-.PHONY: help build build-race build-failpoint install demo demo-shell test test-machine test-machine-all bench lint clean
+.PHONY: help build build-race build-failpoint install demo demo-shell test fuzz test-machine test-machine-all bench lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,9 @@ demo-shell: ## the same system, and a shell in which txctl works on it
 
 test: ## everything that CI checks
 	@scripts/test
+
+fuzz: ## every fuzzer for five seconds; FUZZ="10m 'Import$$'" for longer, or for some
+	@scripts/fuzz $(FUZZ)
 
 test-machine: ## each promise once, on a virtual machine that reboots
 	@scripts/test-machine
