@@ -189,12 +189,17 @@ func armed(number uint64, tries int) string {
 
 // loaderConfig is loader.conf with our default, and its other lines as they are.
 func (s *site) loaderConfig(m grubcfg.Summary) ([]byte, error) {
-	said, err := json.Marshal(m)
-	if err != nil {
-		return nil, err
-	}
 	found, err := s.tree.read(s.systemd.config)
 	if err != nil && !absent(err) {
+		return nil, err
+	}
+	return withDefault(found, m)
+}
+
+// withDefault is a loader.conf with what m says.
+func withDefault(found []byte, m grubcfg.Summary) ([]byte, error) {
+	said, err := json.Marshal(m)
+	if err != nil {
 		return nil, err
 	}
 	var text bytes.Buffer
@@ -207,6 +212,30 @@ func (s *site) loaderConfig(m grubcfg.Summary) ([]byte, error) {
 		fmt.Fprintln(&text, line)
 	}
 	return text.Bytes(), nil
+}
+
+// defaultIn is what a loader.conf says by withDefault, false where it does not.
+// One that does not agree with itself is grubcfg.ErrMenuChanged.
+func defaultIn(text []byte) (m grubcfg.Summary, found bool, err error) {
+	pattern := ""
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimRight(line, "\r\n")
+		if said, ok := strings.CutPrefix(line, summaryMark); ok {
+			m, found = grubcfg.Summary{}, true
+			if err := json.Unmarshal([]byte(said), &m); err != nil {
+				return grubcfg.Summary{}, false, fmt.Errorf("%w: %w", grubcfg.ErrMenuChanged, err)
+			}
+		} else if isDefaultLine(line) {
+			pattern = strings.Join(strings.Fields(line), " ")
+		}
+	}
+	if !found {
+		return grubcfg.Summary{}, false, nil
+	}
+	if want := "default " + defaultPattern(m); pattern != want {
+		return grubcfg.Summary{}, false, fmt.Errorf("%w: it says %q, not %q", grubcfg.ErrMenuChanged, pattern, want)
+	}
+	return m, true, nil
 }
 
 // isDefaultLine knows both settings that say which entry boots.
@@ -246,31 +275,19 @@ func (s *site) entriesState() (State, error) {
 // entriesSummary is what loader.conf says, which has to agree with itself and
 // with the entries that are there.
 func (s *site) entriesSummary() (grubcfg.Summary, bool, error) {
-	var m grubcfg.Summary
 	text, err := s.tree.read(s.systemd.config)
 	if absent(err) {
-		return m, false, nil
+		return grubcfg.Summary{}, false, nil
 	}
 	if err != nil {
-		return m, false, err
+		return grubcfg.Summary{}, false, err
 	}
-	found, pattern := false, ""
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimRight(line, "\r\n")
-		if said, ok := strings.CutPrefix(line, summaryMark); ok {
-			found = true
-			if err := json.Unmarshal([]byte(said), &m); err != nil {
-				return m, false, fmt.Errorf("/%s: %w: %w", s.systemd.config, grubcfg.ErrMenuChanged, err)
-			}
-		} else if isDefaultLine(line) {
-			pattern = strings.Join(strings.Fields(line), " ")
-		}
+	m, found, err := defaultIn(text)
+	if err != nil {
+		return m, false, fmt.Errorf("/%s: %w", s.systemd.config, err)
 	}
 	if !found {
 		return m, false, nil
-	}
-	if want := "default " + defaultPattern(m); pattern != want {
-		return m, false, fmt.Errorf("/%s: %w: it says %q, not %q", s.systemd.config, grubcfg.ErrMenuChanged, pattern, want)
 	}
 	own, err := s.ownEntries()
 	if err != nil {

@@ -17,7 +17,8 @@ type fstab []fstabLine
 func parseFstab(text []byte) fstab {
 	var lines fstab
 	for line := range bytes.Lines(text) {
-		fields := strings.Fields(string(line))
+		// Other white space is a part of a name: libmount knows these two.
+		fields := strings.FieldsFunc(strings.TrimRight(string(line), "\r\n"), func(r rune) bool { return r == ' ' || r == '\t' })
 		if len(fields) < 3 || strings.HasPrefix(fields[0], "#") {
 			continue
 		}

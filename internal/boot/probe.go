@@ -275,24 +275,13 @@ func (s *site) kernels() *mountinfo.Info {
 	return s.boot
 }
 
-// pinnedBy is the word of a kernel command line that names a subvolume. The
-// kernel heeds only the last of them.
+// pinnedBy is the word of a kernel command line that names a subvolume.
 func pinnedBy(commandLine string) string {
-	pins := ""
-	for word := range strings.FieldsSeq(commandLine) {
-		if word == "--" {
-			break
-		}
-		flags, ok := strings.CutPrefix(strings.ReplaceAll(word, `"`, ""), "rootflags=")
-		if !ok {
-			continue
-		}
-		pins = ""
-		if subvolumeOptions(flags) != "" {
-			pins = word
-		}
+	flags, _ := grubcfg.Parameter(commandLine, "rootflags")
+	if subvolumeOptions(flags) == "" {
+		return ""
 	}
-	return pins
+	return "rootflags=" + flags
 }
 
 // subvolumeOptions are the mount options that name a subvolume.

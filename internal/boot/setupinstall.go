@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/txupd/txupd/internal/fault"
 )
@@ -187,22 +188,11 @@ func (s *site) planBIOS(ctx context.Context, tool string) ([][]string, error) {
 
 // biosDevices are the disks that the distribution's own upgrades install GRUB on.
 func (s *site) biosDevices(ctx context.Context) ([]string, error) {
-	var devices []string
 	out, err := s.host.Run(ctx, "debconf-show", "grub-pc")
 	if err != nil && !errors.Is(err, exec.ErrNotFound) {
 		return nil, fmt.Errorf("cannot ask which disk GRUB is installed on: %w", err)
 	}
-	for line := range strings.Lines(string(out)) {
-		_, list, ok := strings.Cut(line, "grub-pc/install_devices:")
-		if !ok {
-			continue
-		}
-		for device := range strings.SplitSeq(list, ",") {
-			if device = strings.TrimSpace(device); strings.HasPrefix(device, "/dev/") {
-				devices = append(devices, device)
-			}
-		}
-	}
+	devices := answeredDevices(string(out))
 	if len(devices) > 0 {
 		return devices, nil
 	}
@@ -213,10 +203,37 @@ func (s *site) biosDevices(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for line := range strings.Lines(string(text)) {
-		if line = strings.TrimSpace(line); strings.HasPrefix(line, "/dev/") {
+	return listedDevices(string(text)), nil
+}
+
+// answeredDevices are those of debconf's answer to what GRUB is installed on.
+func answeredDevices(answer string) []string {
+	var devices []string
+	for line := range strings.Lines(answer) {
+		_, list, _ := strings.Cut(line, "grub-pc/install_devices:")
+		for device := range strings.SplitSeq(list, ",") {
+			if device = strings.TrimSpace(device); isDevice(device) {
+				devices = append(devices, device)
+			}
+		}
+	}
+	return devices
+}
+
+// listedDevices are the lines of openSUSE's grub_installdevice that are devices,
+// and not words such as "generic_mbr".
+func listedDevices(text string) []string {
+	var devices []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); isDevice(line) {
 			devices = append(devices, line)
 		}
 	}
-	return devices, nil
+	return devices
+}
+
+// isDevice: in names below /dev udev writes white space and control characters as "\x20".
+func isDevice(file string) bool {
+	return strings.HasPrefix(file, "/dev/") && path.Clean(file) == file &&
+		!strings.ContainsFunc(file, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
 }

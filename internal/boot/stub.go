@@ -18,19 +18,30 @@ type reference struct {
 	Relative bool
 }
 
+// longestWord is above every path that GRUB is given. A few lines of variables
+// that are made of each other could ask for any amount of memory.
+const longestWord = 4096
+
 // parseStub follows the few commands that such a file consists of: search, set
 // and configfile or source. Nil where the text is a menu of its own, or says
 // what this does not understand.
 func parseStub(text []byte) *reference {
 	variables := map[string]string{}
 	relative := followsDefault(text)
+	unquoted := strings.NewReplacer(`"`, "", "'", "")
 	for line := range bytes.Lines(text) {
-		words := strings.Fields(strings.NewReplacer(`"`, "", "'", "").Replace(string(line)))
+		words := strings.Fields(unquoted.Replace(string(line)))
 		if len(words) == 0 {
 			continue
 		}
 		for i, word := range words[1:] {
-			words[i+1] = expand(word, variables)
+			if len(word) <= longestWord {
+				word = expand(word, variables)
+			}
+			if len(word) > longestWord {
+				return nil
+			}
+			words[i+1] = word
 		}
 		switch words[0] {
 		case "menuentry", "submenu", "linux", "blscfg":

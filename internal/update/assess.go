@@ -471,12 +471,8 @@ func (u *Updater) noteLoader(ctx context.Context) error {
 
 // failedKernel reads which snapshot the loader could not load before it fell back to this one.
 func failedKernel(commandLine string) string {
-	for word := range strings.FieldsSeq(commandLine) {
-		if n, ok := strings.CutPrefix(word, grubcfg.FallbackParameter); ok {
-			return n
-		}
-	}
-	return ""
+	number, _ := grubcfg.Parameter(commandLine, strings.TrimSuffix(grubcfg.FallbackParameter, "="))
+	return number
 }
 
 func (u *Updater) announce(words string) {

@@ -148,28 +148,16 @@ func title(rec record.Record) string {
 // count: also the initial ramdisk heeds it, where init cannot be started. What
 // the administrator said stays.
 func (u *Updater) rebootOnPanic(line string) string {
-	for word := range strings.FieldsSeq(line) {
-		if strings.HasPrefix(word, "panic=") {
-			return line
-		}
+	if _, said := grubcfg.Parameter(line, "panic"); said {
+		return line
 	}
-	word := fmt.Sprintf("panic=%d", int(u.Config.Boot.PanicTimeout.Seconds()))
-	before, init, found := strings.Cut(line, " -- ")
-	if found {
-		return before + " " + word + " -- " + init
-	}
-	return strings.TrimSpace(line + " " + word)
+	return grubcfg.WithParameters(line, fmt.Sprintf("panic=%d", int(u.Config.Boot.PanicTimeout.Seconds())))
 }
 
 // unattended keeps an initial ramdisk of dracut from waiting for a person where
 // it cannot go on (dracut.cmdline(7)); that of Debian heeds panic=.
 func unattended(line string) string {
-	before, init, found := strings.Cut(line, " -- ")
-	before += " rd.shell=0 rd.emergency=reboot"
-	if found {
-		return before + " -- " + init
-	}
-	return before
+	return grubcfg.WithParameters(line, "rd.shell=0", "rd.emergency=reboot")
 }
 
 // assessed reports whether a root contains what gives its boot a verdict, and runs it at boot.

@@ -3,7 +3,10 @@
 
 package grubcfg
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // FallbackParameter, and a number, is on the command line of a kernel that was
 // loaded because the one of that snapshot could not be.
@@ -32,7 +35,7 @@ func CommandLine(proc string) string {
 			if flags == "" {
 				continue
 			}
-			word = "rootflags=" + flags
+			word = oneWord("rootflags=" + flags)
 		}
 		kept = append(kept, word)
 	}
@@ -49,7 +52,7 @@ func pinned(commandLine, uuid, rootPath string) []string {
 			others = append(others, words[i:]...)
 			break
 		}
-		if more, ok := strings.CutPrefix(word, "rootflags="); ok {
+		if more, ok := strings.CutPrefix(bare(word), "rootflags="); ok {
 			flags = append(flags, more)
 			continue
 		}
@@ -59,7 +62,7 @@ func pinned(commandLine, uuid, rootPath string) []string {
 		rootPath = "/"
 	}
 	flags = append(flags, "subvol="+rootPath)
-	return append([]string{"root=UUID=" + uuid, "rootflags=" + strings.Join(flags, ",")}, others...)
+	return append([]string{"root=UUID=" + uuid, oneWord("rootflags=" + strings.Join(flags, ","))}, others...)
 }
 
 func withoutSubvolume(flags string) string {
@@ -72,6 +75,32 @@ func withoutSubvolume(flags string) string {
 	return strings.Join(kept, ",")
 }
 
+// Parameter is the value of a kernel parameter on a command line: of the last
+// one of that name, which is the one that the kernel heeds. What follows a lone
+// "--" is for init.
+func Parameter(commandLine, name string) (value string, found bool) {
+	for _, word := range splitCommandLine(commandLine) {
+		if word == "--" {
+			break
+		}
+		if key, v, _ := strings.Cut(bare(word), "="); key == name {
+			value, found = v, true
+		}
+	}
+	return value, found
+}
+
+// WithParameters is a command line with more parameters, where the kernel still
+// takes them for its own.
+func WithParameters(commandLine string, more ...string) string {
+	words := splitCommandLine(commandLine)
+	end := slices.Index(words, "--")
+	if end < 0 {
+		end = len(words)
+	}
+	return strings.Join(slices.Insert(words, end, more...), " ")
+}
+
 // splitCommandLine cuts where the kernel cuts: at white space outside of
 // double quotes, which it cannot escape (lib/cmdline.c, next_arg).
 func splitCommandLine(s string) []string {
@@ -79,8 +108,7 @@ func splitCommandLine(s string) []string {
 	quoted := false
 	start := -1
 	for i := 0; i < len(s); i++ {
-		blank := s[i] == ' ' || s[i] == '\t' || s[i] == '\n' || s[i] == '\r' || s[i] == '\v' || s[i] == '\f'
-		if blank && !quoted {
+		if isBlank(rune(s[i])) && !quoted {
 			if start >= 0 {
 				words = append(words, s[start:i])
 				start = -1
@@ -102,6 +130,17 @@ func splitCommandLine(s string) []string {
 
 // bare is a word as the kernel reads it: without its double quotes.
 func bare(word string) string { return strings.ReplaceAll(word, `"`, "") }
+
+// oneWord is what bare makes s of, on a command line.
+func oneWord(s string) string {
+	if strings.IndexFunc(s, isBlank) >= 0 {
+		return `"` + s + `"`
+	}
+	return s
+}
+
+// isBlank: what separates words for the kernel.
+func isBlank(r rune) bool { return r == ' ' || r >= '\t' && r <= '\r' }
 
 // loaderWord is the argument from which GRUB makes the given word of a kernel
 // command line. GRUB puts quotes around an argument with a blank and a

@@ -22,6 +22,7 @@ func TestCommandLineIsTakenOverWithoutItsRoot(t *testing.T) {
 		{"other root flags", "rootflags=compress=zstd,subvol=@,ssd,subvolid=256,degraded x", "rootflags=compress=zstd,ssd,degraded x"},
 		{"only a subvolume id", "rootflags=subvolid=256 x", "x"},
 		{"quoted root flags", `"rootflags=subvol=@,ssd" x`, "rootflags=ssd x"},
+		{"root flags with a blank", `rootflags="x-a=b c,subvol=@ d,ssd" y`, `"rootflags=x-a=b c,ssd" y`},
 		{"quotes kept", `dyndbg="file a.c +p" "b=c d" e`, `dyndbg="file a.c +p" "b=c d" e`},
 		{"root in quotes", `a="x root=/dev/sda y" root=/dev/sdb`, `a="x root=/dev/sda y"`},
 		{"other names", "rootwait rootdelay=3 rootfstype=btrfs resume=UUID=cd noinitrd rd.root=1", "rootwait rootdelay=3 rootfstype=btrfs resume=UUID=cd noinitrd rd.root=1"},
@@ -71,6 +72,32 @@ func one(commandLine string) grubcfg.Menu {
 	e := entry(7, "7")
 	e.CommandLine = commandLine
 	return grubcfg.Menu{Default: 7, Entries: []grubcfg.Entry{e}}
+}
+
+func TestParametersAreTheKernelsAndNotInits(t *testing.T) {
+	for _, c := range []struct{ line, want string }{
+		{"", "p=1 q"},
+		{"quiet", "quiet p=1 q"},
+		{"quiet -- single", "quiet p=1 q -- single"},
+		{"quiet --", "quiet p=1 q --"},
+		{"-- single", "p=1 q -- single"},
+		{`a="x -- y" b`, `a="x -- y" b p=1 q`},
+	} {
+		if got := grubcfg.WithParameters(c.line, "p=1", "q"); got != c.want {
+			t.Errorf("%q becomes %q, want %q", c.line, got, c.want)
+		}
+	}
+	for _, c := range []struct {
+		line, want string
+		found      bool
+	}{
+		{"a p=1 b", "1", true}, {"p=1 p=2", "2", true}, {"p", "", true}, {`"p=1 2"`, "1 2", true}, {`p="1"`, "1", true},
+		{"quiet -- p=1", "", false}, {`a="x p=1 y"`, "", false}, {"xp=1", "", false},
+	} {
+		if value, found := grubcfg.Parameter(c.line, "p"); value != c.want || found != c.found {
+			t.Errorf("%q says p=%q, %v", c.line, value, found)
+		}
+	}
 }
 
 func TestTheKernelSeesItsParametersThroughGRUB(t *testing.T) {
