@@ -4,6 +4,7 @@
 package btrfs
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -76,29 +77,12 @@ func (r *treeReader) each(key snapshot.SearchKey, fn func(snapshot.SearchItem) e
 	}
 }
 
-// rootItem reads struct btrfs_root_item of linux/btrfs_tree.h (packed), where
-// the uuids come after generation_v2 in items of Linux 3.6 and later.
-func rootItem(data []byte, sv *snapshot.Subvolume) (live bool) {
-	const (
-		generation, flags, refs           = 160, 208, 216
-		uuid, parentUUID, receivedUUID    = 247, 263, 279
-		otransid, otimeSec, otimeNsec     = 303, 339, 347
-		legacySize, sizeWithUUIDsAndTimes = 239, 375
-	)
-	le := binary.LittleEndian
-	if len(data) < legacySize {
-		return false
-	}
-	sv.Generation = le.Uint64(data[generation:])
-	sv.ReadOnly = le.Uint64(data[flags:])&rootItemFlagsRO != 0
-	if len(data) >= sizeWithUUIDsAndTimes {
-		copy(sv.UUID[:], data[uuid:])
-		copy(sv.ParentUUID[:], data[parentUUID:])
-		copy(sv.ReceivedUUID[:], data[receivedUUID:])
-		sv.Origin = le.Uint64(data[otransid:])
-		sv.Created = at(le.Uint64(data[otimeSec:]), le.Uint32(data[otimeNsec:]))
-	}
-	return le.Uint32(data[refs:]) != 0
+// rootItem reads a ROOT_ITEM. One that is being deleted has no references any
+// more, and one that cannot be read is no subvolume.
+func rootItem(item snapshot.SearchItem) (sv snapshot.Subvolume, live bool) {
+	const refs = 216 // of struct btrfs_root_item, linux/btrfs_tree.h
+	sv, err := snapshot.ParseRoot(item)
+	return sv, err == nil && binary.LittleEndian.Uint32(item.Data[refs:]) != 0
 }
 
 // place is where a subvolume hangs: name in directory dir of subvolume parent.
@@ -107,11 +91,10 @@ type place struct {
 	name        string
 }
 
-// rootRef reads struct btrfs_root_ref of linux/btrfs_tree.h: dirid, sequence,
-// length of the name, name. ROOT_REF and ROOT_BACKREF are alike.
-func rootRef(data []byte, parent uint64) place {
-	name := data[18 : 18+int(binary.LittleEndian.Uint16(data[16:]))]
-	return place{parent: parent, dir: binary.LittleEndian.Uint64(data), name: string(name)}
+// rootRef reads a ROOT_REF or ROOT_BACKREF, which are alike.
+func rootRef(item snapshot.SearchItem, parent uint64) (place, error) {
+	dir, name, err := snapshot.ParseRootRef(item)
+	return place{parent: parent, dir: dir, name: name}, err
 }
 
 // info describes the subvolume whose root directory h is.
@@ -146,73 +129,26 @@ func (h handle) byID(id snapshot.SubvolumeID) (snapshot.Subvolume, error) {
 	return sv, err
 }
 
-func (h handle) list() ([]snapshot.Subvolume, error) {
-	var list []snapshot.Subvolume
-	names := h.newResolver()
-	sv, live := snapshot.Subvolume{}, false
-	all := object(rootTree, firstFreeObjectID, rootItemKey, rootBackrefKey)
-	all.MaxObject = lastFree
-	err := h.reader(64<<10).each(all, func(item snapshot.SearchItem) error {
-		switch item.Type {
-		case rootItemKey:
-			sv = snapshot.Subvolume{ID: snapshot.SubvolumeID(item.Object)}
-			live = rootItem(item.Data, &sv)
-		case rootBackrefKey:
-			// One that was deleted keeps its item until the cleaner comes to it, but not this.
-			if live && sv.ID == snapshot.SubvolumeID(item.Object) {
-				sv.Parent = snapshot.SubvolumeID(item.Offset)
-				names.places[item.Object] = rootRef(item.Data, item.Offset)
-				list = append(list, sv)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return names.resolve(list)
-}
+func (h handle) list() ([]snapshot.Subvolume, error) { return h.newResolver().list(h.reader(64 << 10)) }
 
 func (h handle) nested(id snapshot.SubvolumeID) ([]snapshot.Subvolume, error) {
-	names := h.newResolver()
-	if _, _, err := names.root(uint64(id)); err != nil {
-		return nil, err
-	}
-	refs := object(rootTree, uint64(id), rootRefKey, rootRefKey)
-	err := names.reader.each(refs, func(item snapshot.SearchItem) error {
-		names.places[item.Offset] = rootRef(item.Data, uint64(id))
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	var list []snapshot.Subvolume
-	for child, at := range names.places {
-		if at.parent != uint64(id) {
-			continue
-		}
-		sv, _, err := names.root(child)
-		if errors.Is(err, snapshot.ErrNoSubvolume) {
-			continue // deleted meanwhile
-		}
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, sv)
-	}
-	slices.SortFunc(list, func(a, b snapshot.Subvolume) int { return int(a.ID) - int(b.ID) })
-	return names.resolve(list)
+	return h.newResolver().nested(id)
 }
+
+func (h handle) defaultID() (snapshot.SubvolumeID, error) { return defaultID(h.reader(4 << 10)) }
 
 // defaultID reads the entry "default" of the root tree's directory.
 // Layout: linux/btrfs_tree.h, struct btrfs_dir_item: location (disk key, 17
 // bytes), transid, data_len, name_len, type, then name and data.
-func (h handle) defaultID() (snapshot.SubvolumeID, error) {
+func defaultID(r itemReader) (snapshot.SubvolumeID, error) {
 	id := snapshot.TopLevel
 	entries := object(rootTree, rootTreeDir, dirItemKey, dirItemKey)
-	err := h.reader(4<<10).each(entries, func(item snapshot.SearchItem) error {
+	err := r.each(entries, func(item snapshot.SearchItem) error {
 		const head = 30
-		for data := item.Data; len(data) >= head; {
+		for data := item.Data; len(data) > 0; {
+			if len(data) < head {
+				return errors.New("damaged directory item in the root tree")
+			}
 			dataLen := int(binary.LittleEndian.Uint16(data[25:]))
 			nameLen := int(binary.LittleEndian.Uint16(data[27:]))
 			if len(data) < head+nameLen+dataLen {
@@ -228,17 +164,84 @@ func (h handle) defaultID() (snapshot.SubvolumeID, error) {
 	return id, err
 }
 
+// itemReader finds items of trees, in order.
+type itemReader interface {
+	each(key snapshot.SearchKey, fn func(snapshot.SearchItem) error) error
+}
+
+var _ itemReader = (*treeReader)(nil)
+
 // resolver turns places into paths from the top level, and remembers.
 type resolver struct {
-	h      handle
-	reader *treeReader
+	reader itemReader
+	sync   func() error
 	places map[uint64]place
 	// dirs are the directories of subvolumes: {subvolume, inode} → path in it, with a final slash.
 	dirs map[[2]uint64]string
 }
 
 func (h handle) newResolver() *resolver {
-	return &resolver{h: h, reader: h.reader(4 << 10), places: map[uint64]place{}, dirs: map[[2]uint64]string{}}
+	return &resolver{reader: h.reader(4 << 10), sync: h.sync, places: map[uint64]place{}, dirs: map[[2]uint64]string{}}
+}
+
+// list reads all of the root tree by a reader with room for many items.
+func (r *resolver) list(all itemReader) ([]snapshot.Subvolume, error) {
+	var list []snapshot.Subvolume
+	sv, live := snapshot.Subvolume{}, false
+	roots := object(rootTree, firstFreeObjectID, rootItemKey, rootBackrefKey)
+	roots.MaxObject = lastFree
+	err := all.each(roots, func(item snapshot.SearchItem) error {
+		switch item.Type {
+		case rootItemKey:
+			sv, live = rootItem(item)
+		case rootBackrefKey:
+			// One that was deleted keeps its item until the cleaner comes to it, but not this.
+			if live && sv.ID == snapshot.SubvolumeID(item.Object) {
+				at, err := rootRef(item, item.Offset)
+				if err != nil {
+					return err
+				}
+				sv.Parent = snapshot.SubvolumeID(item.Offset)
+				r.places[item.Object] = at
+				list = append(list, sv)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r.resolve(list)
+}
+
+func (r *resolver) nested(id snapshot.SubvolumeID) ([]snapshot.Subvolume, error) {
+	if _, _, err := r.root(uint64(id)); err != nil {
+		return nil, err
+	}
+	refs := object(rootTree, uint64(id), rootRefKey, rootRefKey)
+	err := r.reader.each(refs, func(item snapshot.SearchItem) (err error) {
+		r.places[item.Offset], err = rootRef(item, uint64(id))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var list []snapshot.Subvolume
+	for child, at := range r.places {
+		if at.parent != uint64(id) {
+			continue
+		}
+		sv, _, err := r.root(child)
+		if errors.Is(err, snapshot.ErrNoSubvolume) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, sv)
+	}
+	slices.SortFunc(list, func(a, b snapshot.Subvolume) int { return cmp.Compare(a.ID, b.ID) })
+	return r.resolve(list)
 }
 
 // errRenamed: a directory has its old name and its new one until the next commit.
@@ -263,19 +266,28 @@ func (r *resolver) resolve(list []snapshot.Subvolume) ([]snapshot.Subvolume, err
 
 // path is where a subvolume lies from the top level.
 func (r *resolver) path(at place) (string, error) {
-	p, err := r.tryPath(at)
+	p, err := r.tryPath(at, 0)
 	if !errors.Is(err, errRenamed) {
 		return p, err
 	}
 	// btrfs adds the new name at once and takes the old one away with the commit.
-	if err := r.h.sync(); err != nil {
+	if err := r.sync(); err != nil {
 		return "", err
 	}
-	return r.tryPath(at)
+	return r.tryPath(at, 0)
 }
 
-func (r *resolver) tryPath(at place) (string, error) {
-	dir, err := r.dir(at.parent, at.dir)
+// deepest is far above any tree of directories or of subvolumes. What lies
+// deeper lies in itself: the tree is damaged.
+const deepest = 4096
+
+var errDeep = fmt.Errorf("damaged tree: it lies more than %d levels deep", deepest)
+
+func (r *resolver) tryPath(at place, depth int) (string, error) {
+	if depth > deepest {
+		return "", errDeep
+	}
+	dir, err := r.dir(at.parent, at.dir, 0)
 	if err != nil {
 		return "", err
 	}
@@ -290,7 +302,7 @@ func (r *resolver) tryPath(at place) (string, error) {
 		}
 		r.places[at.parent] = up
 	}
-	above, err := r.tryPath(up)
+	above, err := r.tryPath(up, depth+1)
 	if err != nil {
 		return "", err
 	}
@@ -298,26 +310,27 @@ func (r *resolver) tryPath(at place) (string, error) {
 }
 
 // dir is the path of a directory inside its subvolume, by the INODE_REF items
-// up to the subvolume's root: index, length of the name, name.
-func (r *resolver) dir(tree, inode uint64) (string, error) {
+// up to the subvolume's root.
+func (r *resolver) dir(tree, inode uint64, depth int) (string, error) {
 	if inode == firstFreeObjectID {
 		return "", nil
 	}
 	if known, ok := r.dirs[[2]uint64{tree, inode}]; ok {
 		return known, nil
 	}
+	if depth > deepest {
+		return "", errDeep
+	}
 	var up uint64
 	var name string
 	names := 0
 	refs := object(tree, inode, inodeRefKey, inodeRefKey)
 	err := r.reader.each(refs, func(item snapshot.SearchItem) error {
-		data := item.Data
-		for up = item.Offset; len(data) >= 10; names++ {
-			end := 10 + int(binary.LittleEndian.Uint16(data[8:]))
-			name = string(data[10:end])
-			data = data[end:]
-		}
-		return nil
+		return snapshot.EachName(item, func(parent uint64, found []byte) error {
+			up, name = parent, string(found)
+			names++
+			return nil
+		})
 	})
 	switch {
 	case err != nil:
@@ -327,7 +340,7 @@ func (r *resolver) dir(tree, inode uint64) (string, error) {
 	case names > 1: // a directory has one name only
 		return "", errRenamed
 	}
-	above, err := r.dir(tree, up)
+	above, err := r.dir(tree, up, depth+1)
 	if err != nil {
 		return "", err
 	}
@@ -344,9 +357,11 @@ func (r *resolver) root(id uint64) (snapshot.Subvolume, place, error) {
 	err := r.reader.each(items, func(item snapshot.SearchItem) error {
 		switch item.Type {
 		case rootItemKey:
-			live = rootItem(item.Data, &sv)
+			sv, live = rootItem(item)
 		case rootBackrefKey:
-			sv.Parent, at = snapshot.SubvolumeID(item.Offset), rootRef(item.Data, item.Offset)
+			var err error
+			at, err = rootRef(item, item.Offset)
+			return err
 		}
 		return nil
 	})
@@ -358,5 +373,6 @@ func (r *resolver) root(id uint64) (snapshot.Subvolume, place, error) {
 	if !live || !isSubvolume {
 		return snapshot.Subvolume{}, place{}, fmt.Errorf("%w: %d", snapshot.ErrNoSubvolume, id)
 	}
+	sv.Parent = snapshot.SubvolumeID(at.parent)
 	return sv, at, nil
 }

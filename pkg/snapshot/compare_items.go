@@ -39,10 +39,10 @@ func parseInode(item SearchItem) (transid uint64, links uint32, err error) {
 	return binary.LittleEndian.Uint64(item.Data[8:]), binary.LittleEndian.Uint32(item.Data[40:]), nil
 }
 
-// eachName calls fn for each name that an INODE_REF or INODE_EXTREF item gives
+// EachName calls fn for each name that an INODE_REF or INODE_EXTREF item gives
 // to its object: struct btrfs_inode_ref or btrfs_inode_extref, one after the
 // other. The name is valid until fn returns.
-func eachName(item SearchItem, fn func(parent uint64, name []byte) error) error {
+func EachName(item SearchItem, fn func(parent uint64, name []byte) error) error {
 	rest := item.Data
 	for len(rest) > 0 {
 		parent, header := item.Offset, inodeRefSize
@@ -116,8 +116,8 @@ func parseDirEntry(item SearchItem) (object uint64, kind uint8, name []byte, err
 	return binary.LittleEndian.Uint64(data), kind, name, nil
 }
 
-// parseRoot reads a ROOT_ITEM, a struct btrfs_root_item.
-func parseRoot(item SearchItem) (Subvolume, error) {
+// ParseRoot reads a ROOT_ITEM, a struct btrfs_root_item.
+func ParseRoot(item SearchItem) (Subvolume, error) {
 	const flagReadOnly = 1
 	data := item.Data
 	if len(data) < rootItemV1Size {
@@ -136,13 +136,15 @@ func parseRoot(item SearchItem) (Subvolume, error) {
 	copy(s.ParentUUID[:], data[263:279])
 	copy(s.ReceivedUUID[:], data[279:295])
 	s.Origin = binary.LittleEndian.Uint64(data[303:])
-	s.Created = time.Unix(int64(binary.LittleEndian.Uint64(data[339:])), int64(binary.LittleEndian.Uint32(data[347:])))
+	if sec, nsec := binary.LittleEndian.Uint64(data[339:]), binary.LittleEndian.Uint32(data[347:]); sec != 0 || nsec != 0 {
+		s.Created = time.Unix(int64(sec), int64(nsec)).UTC()
+	}
 	return s, nil
 }
 
-// parseRootRef reads a ROOT_REF: in which directory of the object's tree, and
+// ParseRootRef reads a ROOT_REF: in which directory of the object's tree, and
 // under which name, the subvolume item.Offset lies.
-func parseRootRef(item SearchItem) (directory uint64, name string, err error) {
+func ParseRootRef(item SearchItem) (directory uint64, name string, err error) {
 	data := item.Data
 	if len(data) < rootRefSize {
 		return 0, "", itemError("nested subvolume", item, errShortItem)

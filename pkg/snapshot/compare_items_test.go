@@ -35,7 +35,7 @@ func TestEachNameReadsAllNamesOfAnItem(t *testing.T) {
 	}
 	var got []found
 	for _, item := range []SearchItem{short, extended, root} {
-		err := eachName(item, func(parent uint64, name []byte) error {
+		err := EachName(item, func(parent uint64, name []byte) error {
 			got = append(got, found{parent, string(name)})
 			return nil
 		})
@@ -52,7 +52,7 @@ func TestEachNameReadsAllNamesOfAnItem(t *testing.T) {
 func TestNamesThatLeadElsewhereAreRefused(t *testing.T) {
 	for _, name := range []string{"", ".", "..", "a/b", "/", "a\x00", strings.Repeat("x", 256)} {
 		ref := SearchItem{Object: 300, Type: inodeRefKey, Data: named(make([]byte, 8), name)}
-		if err := eachName(ref, func(uint64, []byte) error { return nil }); err == nil {
+		if err := EachName(ref, func(uint64, []byte) error { return nil }); err == nil {
 			t.Errorf("%q was taken from a reference", name)
 		}
 		entry := SearchItem{Object: 300, Type: dirIndexKey, Data: dirItem(301, inodeItemKey, 1, name)}
@@ -60,7 +60,7 @@ func TestNamesThatLeadElsewhereAreRefused(t *testing.T) {
 			t.Errorf("%q was taken from a directory", name)
 		}
 		root := SearchItem{Object: 300, Type: rootRefKey, Data: named(make([]byte, 16), name)}
-		if _, _, err := parseRootRef(root); err == nil {
+		if _, _, err := ParseRootRef(root); err == nil {
 			t.Errorf("%q was taken from a subvolume", name)
 		}
 	}
@@ -94,7 +94,7 @@ func TestParseRootDistrustsFieldsOfAnOlderGeneration(t *testing.T) {
 	data[247] = 7
 	for generation, want := range map[uint64]UUID{50: {7}, 49: {}} {
 		binary.LittleEndian.PutUint64(data[239:], generation)
-		s, err := parseRoot(SearchItem{Object: 256, Data: data})
+		s, err := ParseRoot(SearchItem{Object: 256, Data: data})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,15 +122,15 @@ func FuzzItems(f *testing.F) {
 		}
 		for _, kind := range []uint8{inodeRefKey, inodeExtrefKey} {
 			item := SearchItem{Object: object, Type: kind, Offset: offset, Data: data}
-			_ = eachName(item, func(_ uint64, name []byte) error { check(name); return nil })
+			_ = EachName(item, func(_ uint64, name []byte) error { check(name); return nil })
 		}
 		item := SearchItem{Object: object, Offset: offset, Data: data}
 		_, _, _ = parseInode(item)
-		_, _ = parseRoot(item)
+		_, _ = ParseRoot(item)
 		if _, _, name, err := parseDirEntry(item); err == nil {
 			check(name)
 		}
-		if _, name, err := parseRootRef(item); err == nil {
+		if _, name, err := ParseRootRef(item); err == nil {
 			check([]byte(name))
 		}
 	})

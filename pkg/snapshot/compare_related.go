@@ -86,14 +86,14 @@ func readRoots(s Searcher, dir int) (*roots, error) {
 		}
 		switch item.Type {
 		case rootItemKey:
-			found, err := parseRoot(item)
+			found, err := ParseRoot(item)
 			if err != nil {
 				return err
 			}
 			r.all = append(r.all, found)
 			r.byID[found.ID] = found
 		case rootRefKey:
-			directory, name, err := parseRootRef(item)
+			directory, name, err := ParseRootRef(item)
 			if err != nil {
 				return err
 			}

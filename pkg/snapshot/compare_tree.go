@@ -240,7 +240,7 @@ func (t *treeSide) readNames(inode uint64) (count uint32, err error) {
 }
 
 func (t *treeSide) addNames(item SearchItem, count *uint32) error {
-	return eachName(item, func(parent uint64, name []byte) error {
+	return EachName(item, func(parent uint64, name []byte) error {
 		t.refs = append(t.refs, ref{parent: parent, inode: item.Object, place: t.names.put(name, entryOther)})
 		*count++
 		return nil
