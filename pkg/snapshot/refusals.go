@@ -121,7 +121,8 @@ func (s *Store) swapFiles(dir string) ([]string, error) {
 	}
 	var found []string
 	for line := range strings.Lines(string(data)) {
-		fields := strings.Fields(line)
+		// The kernel writes these in octal; other white space stands for itself.
+		fields := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' || r == '\n' })
 		if len(fields) < 2 || fields[1] != "file" {
 			continue
 		}
