@@ -120,7 +120,7 @@ func (s *Server) verify(c *call) ([]any, error) {
 // parseHead reads JOURNAL:SEQ:HASH.
 func parseHead(text string) (journal.Head, error) {
 	parts := strings.Split(text, ":")
-	if len(parts) == 3 && parts[0] != "" && len(parts[2]) == 64 {
+	if len(parts) == 3 && parts[0] != "" && len(parts[2]) == 64 && strings.Trim(parts[2], "0123456789abcdef") == "" {
 		if seq, err := strconv.ParseUint(parts[1], 10, 64); err == nil {
 			return journal.Head{Journal: parts[0], Seq: seq, Hash: parts[2]}, nil
 		}

@@ -130,16 +130,42 @@ func Import(ctx context.Context, path string, r io.Reader, o Options) error {
 	over, err := isEmpty(path, o)
 	if err == nil {
 		err = replace(path, o.Timeout, over, func(db *bbolt.DB) error {
-			return populate(db, path, func(tx *Tx) error {
-				i := importer{tx: tx}
-				return i.run(ctx, r)
-			})
+			return importInto(ctx, db, path, r)
 		})
 	}
 	if err != nil {
 		return fmt.Errorf("cannot import a journal as %s: %w", path, err)
 	}
 	return nil
+}
+
+func importInto(ctx context.Context, db *bbolt.DB, path string, r io.Reader) error {
+	i := importer{}
+	if err := populate(db, path, func(tx *Tx) error {
+		i.tx = tx
+		return i.run(ctx, r)
+	}); err != nil {
+		return err
+	}
+	// Hashes and checksums fit; what they are of may still be what no journal says.
+	pack, err := newPacker()
+	if err != nil {
+		return err
+	}
+	defer pack.close()
+	return db.View(func(b *bbolt.Tx) error {
+		v := &verifier{tx: &Tx{j: &Journal{path: path, id: i.want.Journal, pack: pack}, b: b}}
+		if err := v.tx.open(); err != nil {
+			return err
+		}
+		if err := v.run(ctx); err != nil {
+			return err
+		}
+		if !v.report.OK() {
+			return fmt.Errorf("it does not fit together: %s", v.report.Problems[0].Text)
+		}
+		return nil
+	})
 }
 
 // isEmpty reports whether an empty journal is at path; one that is not is an error.

@@ -118,6 +118,28 @@ func TestImportTakesNothingThatDoesNotFit(t *testing.T) {
 	}
 }
 
+// TestImportTakesNoJournalThatVerifyWouldRefuse: whoever made the lines knows how to make hashes.
+func TestImportTakesNoJournalThatVerifyWouldRefuse(t *testing.T) {
+	const begin = `{"kind":"begin","number":1,"patch":{"number":1,"created":"2026-01-02T03:04:05Z"}}` + "\n"
+	for what, c := range map[string]struct{ events, want string }{
+		"sound":                          {begin + `{"kind":"note","number":1,"patch":{"message":"x"}}`, ""},
+		"a member in another spelling":   {begin + `{"kind":"note","number":1,"patch":{"Package_Changes":[{"name":"htop"}]}}`, `index of package "htop"`},
+		"files that are nowhere":         {begin + `{"kind":"files","number":1,"patch":{"file_list":{"sha256":"x","count":1}}}`, "files of snapshot 1 are missing"},
+		"a record of another's number":   {`{"kind":"begin","number":1,"patch":{"number":2}}`, "record 1 says that it is 2"},
+		"a record without a time":        {`{"kind":"begin","number":1,"patch":{"number":1}}`, ""},
+		"a package whose name is a book": {begin + `{"kind":"x","number":1,"patch":{"package_changes":[{"name":"` + strings.Repeat("x", maxPackageName+1) + `"}]}}`, "package name"},
+	} {
+		path := filepath.Join(t.TempDir(), "journal.db")
+		err := Import(t.Context(), path, bytes.NewReader(chained(t, []byte(c.events), nil, 0)), Options{})
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", what, err, c.want)
+		}
+		if err == nil {
+			checkSound(t, openAt(t, path))
+		}
+	}
+}
+
 func TestImportOnlyIntoAnEmptyJournal(t *testing.T) {
 	j, lines := exported(t)
 	path := j.path
@@ -153,6 +175,9 @@ func TestPatterns(t *testing.T) {
 		{`/x/\*`, "/x/*", "/x/*", "/x/y"},
 		{"/u*", "", "/usr /usr/bin /u", "/var /x/usr"},
 		{"/srv/ü?", "/srv", "/srv/üx", "/srv/ux"},
+		{"/x/[+-9]b", "/x", "/x/+b /x/5b", "/x//b /x/b"},
+		{`/x/[\d]`, "/x", `/x/\ /x/d`, "/x/7"},
+		{"/x/[]-]y", "/x", "/x/]y /x/-y", "/x/ay"},
 	} {
 		p, err := ParsePattern(c.pattern)
 		if err != nil || p.Below() != c.below {
@@ -170,9 +195,12 @@ func TestPatterns(t *testing.T) {
 			}
 		}
 	}
-	for _, bad := range []string{"", "etc", "*", "/a\x00b", "/[z-a]"} {
-		if _, err := ParsePattern(bad); err == nil {
-			t.Errorf("%q is accepted", bad)
+	for bad, want := range map[string]string{
+		"": "does not begin", "etc": "does not begin", "*": "does not begin", "/a\x00b": "NUL", "/[z-a]": "a set like [a-z] is expected", "/*\xff": "not valid UTF-8",
+		"/" + strings.Repeat("a", maxPattern): "4097 bytes, at most 4096 are accepted",
+	} {
+		if _, err := ParsePattern(bad); err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 200 {
+			t.Errorf("%.40q: %v", bad, err)
 		}
 	}
 }

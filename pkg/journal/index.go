@@ -54,6 +54,7 @@ func packageNames(changes []record.PackageChange) []string {
 // index brings the indexes from the stored record old (nil for none) to rec.
 func (tx *Tx) index(old []byte, patch object, rec record.Record) error {
 	_, retimed := patch["created"]
+	retimed = retimed || old == nil
 	_, repackaged := patch["package_changes"]
 	if !retimed && !repackaged {
 		return nil

@@ -30,6 +30,10 @@ const pathListFormat = 1
 // maxPath is far above what a system call takes, and what a deep tree reaches.
 const maxPath = 1 << 16
 
+// maxPaths is how many bytes the paths of one list have together: a list of a few
+// megabytes could stand for any number.
+const maxPaths = 1 << 30
+
 const (
 	colShared = iota
 	colLength
@@ -69,10 +73,13 @@ func encodePaths(sorted []record.FileChange) ([]byte, error) {
 		return i
 	}
 	var column [columns][]byte
-	before := ""
+	before, total := "", 0
 	for _, c := range sorted {
 		if c.Path == "" || len(c.Path) > maxPath {
 			return nil, fmt.Errorf("the path %.40q has %d bytes; 1 to %d can be recorded", c.Path, len(c.Path), maxPath)
+		}
+		if total += len(c.Path); total > maxPaths {
+			return nil, fmt.Errorf("the paths of %d files have more than %d bytes", len(sorted), maxPaths)
 		}
 		shared := sharedPrefix(before, c.Path)
 		column[colShared] = binary.AppendUvarint(column[colShared], uint64(shared))
@@ -124,7 +131,7 @@ func openPaths(raw []byte) (*pathList, error) {
 	for i := range l.column {
 		l.column[i] = r.bytes()
 	}
-	if r.bad || len(r.rest) > 0 {
+	if r.bad || len(r.rest) > 0 || l.count > len(l.column[colShared]) {
 		return nil, errPathList
 	}
 	return l, nil
@@ -148,6 +155,7 @@ func (l *pathList) entries() iter.Seq2[entry, error] {
 			col[i].rest = l.column[i]
 		}
 		var path []byte
+		total := 0
 		for range l.count {
 			shared, length := col[colShared].number(), col[colLength].number()
 			change, owner := col[colChange].number(), col[colOwner].number()
@@ -156,7 +164,17 @@ func (l *pathList) entries() iter.Seq2[entry, error] {
 				yield(entry{}, errPathList)
 				return
 			}
-			path = append(path[:shared], col[colRest].take(length)...)
+			rest := col[colRest].take(length)
+			// What does not follow the path before, as bytes do, was not written by us, and would not be found.
+			if shared < uint64(len(path)) && (len(rest) == 0 || rest[0] <= path[shared]) || shared+length == 0 {
+				yield(entry{}, errPathList)
+				return
+			}
+			path = append(path[:shared], rest...)
+			if total += len(path); total > maxPaths {
+				yield(entry{}, errPathList)
+				return
+			}
 			for i := range col {
 				if col[i].bad {
 					yield(entry{}, errPathList)

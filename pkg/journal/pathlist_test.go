@@ -5,6 +5,7 @@ package journal
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"strings"
 	"testing"
@@ -182,6 +183,60 @@ func TestCandidatesAreNewestFirst(t *testing.T) {
 			}
 			return nil
 		})
+	}
+}
+
+// listOfEntries encodes shared and rest of each path as they are given.
+func listOfEntries(entries ...[2]any) []byte {
+	var column [columns][]byte
+	for _, e := range entries {
+		shared, rest := e[0].(int), e[1].(string)
+		column[colShared] = binary.AppendUvarint(column[colShared], uint64(shared))
+		column[colLength] = binary.AppendUvarint(column[colLength], uint64(len(rest)))
+		column[colRest] = append(column[colRest], rest...)
+		column[colChange], column[colOwner] = append(column[colChange], 0), append(column[colOwner], 0)
+	}
+	raw := binary.AppendUvarint([]byte{pathListFormat}, uint64(len(entries)))
+	raw = append(raw, 1, 1, 'x')
+	for _, c := range column {
+		raw = append(binary.AppendUvarint(raw, uint64(len(c))), c...)
+	}
+	return raw
+}
+
+func TestAPathListThatNobodyWroteIsRefused(t *testing.T) {
+	if changes, err := decodePaths(listOfEntries([2]any{0, "/a"}, [2]any{2, ""}, [2]any{1, "b"}, [2]any{2, "c"})); err != nil || len(changes) != 4 || changes[3].Path != "/bc" {
+		t.Fatalf("one that somebody could have written: %+v, %v", changes, err)
+	}
+	for what, raw := range map[string][]byte{
+		"out of order":         listOfEntries([2]any{0, "/b"}, [2]any{1, "a"}),
+		"a directory after":    listOfEntries([2]any{0, "/b/c"}, [2]any{2, ""}),
+		"less shared than is":  listOfEntries([2]any{0, "/b"}, [2]any{0, "/c"}),
+		"an empty path":        listOfEntries([2]any{0, ""}),
+		"more than there are":  append([]byte{pathListFormat, 200, 1, 1}, listOfEntries([2]any{0, "/a"})[3:]...),
+		"more shared than was": listOfEntries([2]any{0, "/b"}, [2]any{3, "c"}),
+	} {
+		if changes, err := decodePaths(raw); err == nil {
+			t.Errorf("%s: %+v", what, changes)
+		}
+	}
+	// Some kilobytes that stand for gigabytes.
+	entries := [][2]any{{0, "/" + strings.Repeat("a", maxPath-1)}}
+	for range maxPaths/maxPath + 1 {
+		entries = append(entries, [2]any{maxPath, ""})
+	}
+	l, err := openPaths(listOfEntries(entries...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	for e, err := range l.entries() {
+		if total += len(e.path); err != nil {
+			break
+		}
+	}
+	if total > maxPaths {
+		t.Errorf("%d bytes of paths came of %d", total, len(listOfEntries(entries...)))
 	}
 }
 
