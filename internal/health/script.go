@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -153,15 +154,19 @@ const maxLine = 200
 
 // lastLine is the last line that says something, without what a terminal would obey.
 func lastLine(output string) string {
-	lines := strings.Split(strings.TrimSpace(output), "\n")
-	line := []rune(strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
+	for _, line := range slices.Backward(strings.Split(output, "\n")) {
+		said := []rune(strings.TrimSpace(strings.Map(func(r rune) rune {
+			if unicode.IsPrint(r) {
+				return r
+			}
+			return ' '
+		}, line)))
+		if len(said) > maxLine {
+			said = append(said[:maxLine], '…')
 		}
-		return ' '
-	}, lines[len(lines)-1])))
-	if len(line) > maxLine {
-		line = append(line[:maxLine], '…')
+		if len(said) > 0 {
+			return string(said)
+		}
 	}
-	return string(line)
+	return ""
 }

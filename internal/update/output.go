@@ -299,12 +299,15 @@ func eachFrame(r io.Reader, fn func(frame) error) error {
 			}
 			return err
 		}
-		f := frame{
-			stream: Stream(header[0]), data: make([]byte, binary.BigEndian.Uint32(header[1:])),
-			after: time.Duration(binary.BigEndian.Uint64(header[5:])) * time.Microsecond,
-		}
-		if _, err := io.ReadFull(r, f.data); err != nil {
+		f := frame{stream: Stream(header[0]), after: time.Duration(binary.BigEndian.Uint64(header[5:])) * time.Microsecond}
+		length := int64(binary.BigEndian.Uint32(header[1:]))
+		var err error
+		// Of a file that is damaged no more is asked for than it holds.
+		if f.data, err = io.ReadAll(io.LimitReader(r, length)); err != nil {
 			return err
+		}
+		if int64(len(f.data)) < length {
+			return io.ErrUnexpectedEOF
 		}
 		if err := fn(f); err != nil {
 			return err

@@ -228,3 +228,25 @@ func TestEachLineOfLongOnes(t *testing.T) {
 		t.Errorf("found in %v, lines %q", found, texts)
 	}
 }
+
+func TestALineOfMegabytesComesInPieces(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "7.zst")
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer enc.Close()
+	if err := os.WriteFile(path, enc.EncodeAll([]byte("a\n"+strings.Repeat("x", 2*mib+5)+"\nb"), nil), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	if err := eachLine(t.Context(), path, func(number int, line string) bool {
+		got = append(got, fmt.Sprintf("%d: %d", number, len(line)))
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"1: 1", fmt.Sprintf("2: %d", mib), fmt.Sprintf("2: %d", mib), "2: 5", "3: 1"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

@@ -49,6 +49,8 @@ type cast struct {
 
 func (c *cast) frame(f frame) error {
 	switch {
+	case f.stream == resized && len(f.data) != 4:
+		return fmt.Errorf("the size of a terminal has %d bytes", len(f.data))
 	case f.stream == resized:
 		return c.size(binary.BigEndian.Uint16(f.data), binary.BigEndian.Uint16(f.data[2:]), f.after)
 	case f.stream != Stdout || !c.shown || c.left <= 0:
