@@ -138,8 +138,10 @@ func verb(argv []string) string {
 	return ""
 }
 
+// addMissing adds the name of a package. Scripts of packages print what they
+// like among the manager's own words: what is no name is none.
 func addMissing(names []string, name string) []string {
-	if slices.Contains(names, name) {
+	if slices.Contains(names, name) || invalid(name) != "" {
 		return names
 	}
 	return append(names, name)

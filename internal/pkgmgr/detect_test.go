@@ -181,5 +181,10 @@ func FuzzOSRelease(f *testing.F) {
 		if len(o.ids()) == 0 {
 			t.Error("no ID at all")
 		}
+		for _, line := range []string{"ID=x-y", `ID="x-y"`, " ID='x-y' \r"} {
+			if got := parseOSRelease(text + "\n" + line + "\n"); got["ID"] != "x-y" || len(got) > len(o)+1 {
+				t.Errorf("below %q the line %q is read as %q", text, line, got)
+			}
+		}
 	})
 }

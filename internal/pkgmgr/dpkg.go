@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 const (
@@ -198,12 +199,14 @@ func (e dpkgEntry) problem() string {
 		return "package " + e.name + " has no version"
 	}
 	for _, s := range []string{e.name, e.arch, e.version} {
-		if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		if strings.ContainsFunc(s, blankOrControl) {
 			return fmt.Sprintf("%q holds a space or control character", s)
 		}
 	}
 	return ""
 }
+
+func blankOrControl(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
 
 // automatic are apt's marks, "name:arch" and, for packages without an
 // architecture, which apt files under the native one, "name".
@@ -222,6 +225,11 @@ func readAutomatic(t *tree) (automatic, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseAutomatic(data), nil
+}
+
+// parseAutomatic reads apt's extended_states: paragraphs like those of dpkg.
+func parseAutomatic(data []byte) automatic {
 	marks := automatic{}
 	for paragraph := range bytes.SplitSeq(data, []byte("\n\n")) {
 		var name, arch string
@@ -241,5 +249,5 @@ func readAutomatic(t *tree) (automatic, error) {
 			marks[name], marks[name+":"+arch] = true, true
 		}
 	}
-	return marks, nil
+	return marks
 }

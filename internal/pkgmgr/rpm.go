@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -92,7 +93,7 @@ func parseRPM(out []byte) ([]Package, error) {
 	for line := range strings.Lines(string(out)) {
 		line = strings.TrimSuffix(line, "\n")
 		fields := strings.Split(line, "\t")
-		if len(fields) != 3 || fields[0] == "" || fields[1] == "" {
+		if len(fields) != 3 || fields[0] == "" || fields[1] == "" || strings.ContainsFunc(fields[0]+fields[1]+fields[2], blankOrControl) {
 			return nil, fmt.Errorf("cannot read rpm's answer %q", line)
 		}
 		if fields[0] == "gpg-pubkey" {
@@ -119,10 +120,7 @@ func addReasons(root Root, packages []Package) error {
 	if err != nil {
 		return err
 	}
-	automatic := map[string]bool{}
-	for line := range strings.Lines(string(data)) {
-		automatic[strings.TrimSpace(line)] = true
-	}
+	automatic := automaticNames(data)
 	for i := range packages {
 		packages[i].Reason = Requested
 		if automatic[packages[i].Name] {
@@ -130,6 +128,15 @@ func addReasons(root Root, packages []Package) error {
 		}
 	}
 	return nil
+}
+
+// automaticNames reads zypper's list of what was installed for others' sake: a name a line.
+func automaticNames(data []byte) map[string]bool {
+	automatic := map[string]bool{}
+	for line := range strings.Lines(string(data)) {
+		automatic[strings.TrimSpace(line)] = true
+	}
+	return automatic
 }
 
 func (m zypper) Owners(ctx context.Context, root Root, paths []string) (map[string]string, error) {
@@ -196,8 +203,8 @@ func rpmOwners(ctx context.Context, root Root, paths []string) ([]string, error)
 	}
 	var names []string
 	for line := range strings.Lines(string(out)) {
-		if name, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), rpmOwnerMark); ok {
-			names = addMissing(names, name)
+		if name, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), rpmOwnerMark); ok && !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
 	return names, nil
