@@ -76,18 +76,15 @@ func duration(name, text string) (uint64, error) {
 		return 0, nil
 	}
 	const day = 24 * time.Hour
-	var d time.Duration
-	var err error
+	d, err := time.ParseDuration(text)
 	for suffix, unit := range map[string]time.Duration{"d": day, "w": 7 * day} {
 		if digits, ok := strings.CutSuffix(text, suffix); ok {
 			var n uint64
-			if n, err = strconv.ParseUint(digits, 10, 16); err == nil {
-				d = time.Duration(n) * unit
+			if n, err = strconv.ParseUint(digits, 10, 64); err == nil && n > uint64(math.MaxInt64/unit) {
+				err = strconv.ErrRange
 			}
+			d = time.Duration(n) * unit
 		}
-	}
-	if d == 0 && err == nil {
-		d, err = time.ParseDuration(text)
 	}
 	if err != nil || d < time.Second {
 		return 0, usagef(hint, "%s: %s is no duration of a second or more", name, short(text))

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"time"
 
@@ -26,7 +27,17 @@ type castEvent struct {
 }
 
 func (e *castEvent) UnmarshalJSON(raw []byte) error {
-	return json.Unmarshal(raw, &[]any{&e.At, &e.Code, &e.Data})
+	var at *float64
+	var code, data *string
+	parts := []any{&at, &code, &data}
+	if err := json.Unmarshal(raw, &parts); err != nil {
+		return err
+	}
+	if len(parts) != 3 || at == nil || code == nil || data == nil {
+		return errors.New("a time, a code and a text are expected")
+	}
+	*e = castEvent{*at, *code, *data}
+	return nil
 }
 
 func (e castEvent) MarshalJSON() ([]byte, error) { return json.Marshal([]any{e.At, e.Code, e.Data}) }
@@ -86,27 +97,35 @@ func (a *app) replay(name string, p player, raw bool) error {
 		_, err := io.Copy(a.stdout, file)
 		return err
 	}
-	lines := bufio.NewReader(file)
-	header, err := lines.ReadBytes('\n')
-	if err != nil || !json.Valid(header) {
-		return fmt.Errorf("cannot read the transcript of %d: it has no header", n)
+	doc, err := readTranscript(file)
+	if err != nil {
+		return fmt.Errorf("cannot read the transcript of %d: %w", n, err)
 	}
-	doc := transcript{Number: n, Header: header, Events: []castEvent{}}
-	for {
-		line, err := lines.ReadBytes('\n')
-		if errors.Is(err, io.EOF) && len(line) == 0 {
-			break
-		}
-		var e castEvent
-		if err != nil || json.Unmarshal(line, &e) != nil {
-			return fmt.Errorf("cannot read the transcript of %d: event %d makes no sense", n, len(doc.Events)+1)
-		}
-		doc.Events = append(doc.Events, e)
-	}
+	doc.Number = n
 	if a.json {
 		return a.document(doc)
 	}
 	return p.play(a.asked, a.stdout, doc.Events)
+}
+
+func readTranscript(r io.Reader) (transcript, error) {
+	lines := bufio.NewReader(r)
+	header, err := lines.ReadBytes('\n')
+	if err != nil || !json.Valid(header) {
+		return transcript{}, errors.New("it has no header")
+	}
+	doc := transcript{Header: header, Events: []castEvent{}}
+	for {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) && len(line) == 0 {
+			return doc, nil
+		}
+		var e castEvent
+		if err != nil || json.Unmarshal(line, &e) != nil {
+			return transcript{}, fmt.Errorf("event %d makes no sense", len(doc.Events)+1)
+		}
+		doc.Events = append(doc.Events, e)
+	}
 }
 
 // player plays events.
@@ -118,9 +137,9 @@ type player struct {
 func (p player) play(ctx context.Context, w io.Writer, events []castEvent) error {
 	before := 0.0
 	for _, e := range events {
-		pause := min(time.Duration((e.At-before)*float64(time.Second)), p.idle)
+		pause := p.pause(e.At - before)
 		before = e.At
-		if err := wait(ctx, time.Duration(float64(pause)/p.speed)); err != nil {
+		if err := wait(ctx, pause); err != nil {
 			// Colours and modes of what was played must not stay.
 			_, _ = io.WriteString(w, "\x1b[0m\r\n")
 			return err
@@ -133,6 +152,19 @@ func (p player) play(ctx context.Context, w io.Writer, events []castEvent) error
 		}
 	}
 	return nil
+}
+
+// pause is how long to wait where so many seconds went by. Sums of floats are
+// compared as such: a duration ends at some 292 years.
+func (p player) pause(seconds float64) time.Duration {
+	wanted := min(seconds, p.idle.Seconds()) / p.speed * float64(time.Second)
+	switch {
+	case wanted >= math.MaxInt64:
+		return math.MaxInt64
+	case wanted > 0:
+		return time.Duration(wanted)
+	}
+	return 0
 }
 
 // wait ends early with ctx.

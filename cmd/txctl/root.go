@@ -50,9 +50,14 @@ func (a *app) root() *cobra.Command {
 	}
 	root.SetVersionTemplate("txctl {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		// The library's own words repeat the whole value, and the whole of a flag that there is not.
 		var invalid *pflag.InvalidValueError
-		if errors.As(err, &invalid) { // its own words repeat the whole value
+		var unknown *pflag.NotExistError
+		switch {
+		case errors.As(err, &invalid):
 			err = fmt.Errorf("--%s %s: %w", invalid.GetFlag().Name, short(invalid.GetValue()), invalid.Unwrap())
+		case errors.As(err, &unknown) && len(err.Error()) > 100:
+			err = fmt.Errorf("unknown flag %s", short(unknown.GetSpecifiedName()))
 		}
 		return usagef(fmt.Sprintf("\"%s --help\" shows what is accepted", c.CommandPath()), "%s: %v", c.CommandPath(), err)
 	})
@@ -81,7 +86,7 @@ func (a *app) noVerb(c *cobra.Command, args []string) error {
 		}
 		hint = "did you mean " + strings.Join(near, " or ") + "?"
 	}
-	return usagef(hint, "%s has no verb %q", c.CommandPath(), args[0])
+	return usagef(hint, "%s has no verb %s", c.CommandPath(), short(args[0]))
 }
 
 // message is the value of -m. That it was given is kept: an empty one is an

@@ -47,6 +47,8 @@ func TestBadArgumentsAreNamedAndNothingIsAskedFor(t *testing.T) {
 		"begin --expires soon":         `--expires: "soon"`,
 		"begin --expires 0s":           `--expires: "0s"`,
 		"begin --expires -5m":          `--expires: "-5m"`,
+		"begin --expires 40000w":       `--expires: "40000w"`, // more than a number of nanoseconds holds
+		"log --since 0001-01-01":       `--since: "0001-01-01"`,
 		"log -n 0":                     `-n: "0"`,
 		"log -n many":                  `-n: "many"`,
 		"log --package=":               "--package: it is empty",

@@ -19,7 +19,8 @@ func (a *app) instant(name, text string) (time.Time, error) {
 	case "never", "":
 	default:
 		for _, layout := range []string{time.DateOnly, "2006-01-02 15:04", time.DateTime, "2006-01-02T15:04", "2006-01-02T15:04:05", time.RFC3339} {
-			if t, err := time.ParseInLocation(layout, text, now.Location()); err == nil {
+			// The zero time would be taken for none.
+			if t, err := time.ParseInLocation(layout, text, now.Location()); err == nil && !t.IsZero() {
 				return t, nil
 			}
 		}

@@ -131,16 +131,16 @@ func attributes(p bus.Patch) []string {
 		return []string{"it is gone from both"}
 	case b == nil:
 		if a.Type != bus.FileRegular {
-			say("new %s%s", a.Type, target(a))
+			say("new %s%s", plain(a.Type), target(a))
 		} else if a.Mode&0o111 != 0 || a.Mode&0o7000 != 0 {
 			say("new file with mode %04o", a.Mode)
 		}
 	case a == nil:
 		if b.Type != bus.FileRegular {
-			say("%s%s, removed", b.Type, target(b))
+			say("%s%s, removed", plain(b.Type), target(b))
 		}
 	case b.Type != a.Type:
-		say("%s%s became %s%s", b.Type, target(b), a.Type, target(a))
+		say("%s%s became %s%s", plain(b.Type), target(b), plain(a.Type), target(a))
 	default:
 		if b.Target != a.Target {
 			say("link to %s became one to %s", plain(b.Target), plain(a.Target))

@@ -51,7 +51,9 @@ func (s Screen) standing(r record.Record, roles []string) string {
 	case r.Phase == record.Open:
 		words = append(words, cyan("open"))
 	default:
-		words = append(words, roles...)
+		for _, role := range roles {
+			words = append(words, plain(role))
+		}
 		words = append(words, verdict(r.Verdict, len(r.Boots) > 0 || slices.Contains(roles, bus.RoleBooted)))
 	}
 	if r.Pinned {
