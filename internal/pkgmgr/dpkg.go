@@ -195,6 +195,9 @@ func (e dpkgEntry) problem() string {
 	if e.name == "" {
 		return "a paragraph without a package name"
 	}
+	if len(e.name) > maxName {
+		return fmt.Sprintf("a package name of %d bytes, at most %d are possible", len(e.name), maxName)
+	}
 	if e.present() && e.version == "" {
 		return "package " + e.name + " has no version"
 	}

@@ -55,6 +55,7 @@ func FuzzOutcome(f *testing.F) {
 // fields; and what dpkg would not accept is an error with its line.
 func FuzzDpkgParagraph(f *testing.F) {
 	f.Add("libc6", "amd64", "2.41-12", "GNU C Library\nShared libraries\n.", uint8(0))
+	f.Add(strings.Repeat("x", maxName+1), "all", "1", "", uint8(5))
 	f.Add("", "all", "1", "Package: evil\nStatus: install ok installed", uint8(5))
 	states := []string{"installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending", "config-files", "half-installed", "not-installed"}
 	f.Fuzz(func(t *testing.T, name, arch, version, description string, state uint8) {
@@ -77,6 +78,9 @@ func FuzzDpkgParagraph(f *testing.F) {
 		}
 		if err != nil {
 			t.Fatalf("%+v: %v", want, err)
+		}
+		if len(want.name) > maxName {
+			t.Fatalf("a name of %d bytes", len(want.name))
 		}
 		if got := db.entries[len(db.entries)-1]; got != want || want.name != "first" && len(db.entries) != 2 {
 			t.Fatalf("read as %+v, written as %+v", got, want)

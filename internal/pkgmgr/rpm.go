@@ -93,8 +93,8 @@ func parseRPM(out []byte) ([]Package, error) {
 	for line := range strings.Lines(string(out)) {
 		line = strings.TrimSuffix(line, "\n")
 		fields := strings.Split(line, "\t")
-		if len(fields) != 3 || fields[0] == "" || fields[1] == "" || strings.ContainsFunc(fields[0]+fields[1]+fields[2], blankOrControl) {
-			return nil, fmt.Errorf("cannot read rpm's answer %q", line)
+		if len(fields) != 3 || fields[0] == "" || len(fields[0]) > maxName || fields[1] == "" || strings.ContainsFunc(fields[0]+fields[1]+fields[2], blankOrControl) {
+			return nil, fmt.Errorf("cannot read rpm's answer %.300q", line)
 		}
 		if fields[0] == "gpg-pubkey" {
 			continue

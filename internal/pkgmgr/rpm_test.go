@@ -101,6 +101,7 @@ func TestManyOwnersCostOneListing(t *testing.T) {
 
 func FuzzRPMAnswer(f *testing.F) {
 	f.Add([]byte("a\t0:1-1\tnoarch\ngpg-pubkey\t0:1-1\t(none)\n"))
+	f.Add([]byte(strings.Repeat("x", maxName+1) + "\t0:1-1\tnoarch\n"))
 	f.Add([]byte("a\x1b[2J\t0:1-1\tnoarch\n"))
 	f.Fuzz(func(t *testing.T, out []byte) {
 		packages, err := parseRPM(out)
@@ -108,7 +109,7 @@ func FuzzRPMAnswer(f *testing.F) {
 			return
 		}
 		for _, p := range packages {
-			if p.Name == "" || p.Name == "gpg-pubkey" || strings.ContainsAny(p.Name+p.Version+p.Arch, " \t\n\r\x1b") || strings.HasPrefix(p.Version, "0:") && !strings.Contains(string(out), "\t0:0:") {
+			if p.Name == "" || len(p.Name) > maxName || p.Name == "gpg-pubkey" || strings.ContainsAny(p.Name+p.Version+p.Arch, " \t\n\r\x1b") || strings.HasPrefix(p.Version, "0:") && !strings.Contains(string(out), "\t0:0:") {
 				t.Errorf("accepted %+v", p)
 			}
 		}

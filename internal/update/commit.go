@@ -239,6 +239,10 @@ func (t *Transaction) changes(ctx context.Context) ([]record.FileChange, error) 
 			return nil, err
 		}
 	}
+	found, deep := reachable(found)
+	if deep > 0 {
+		t.warn(fmt.Sprintf("files that lie too deep are not listed: %d, with paths of more than %d bytes", deep, journal.MaxPath))
+	}
 	files, lost := visible(found, t.hidden)
 	if lost > 0 {
 		t.warn(fmt.Sprintf("what was changed in shared trees (%s; paths: %d) is hidden below their mounts after the reboot", strings.Join(t.hidden, ", "), lost))
@@ -293,6 +297,14 @@ func visible(found []snapshot.Change, hidden []string) (files []record.FileChang
 		files = append(files, record.FileChange{Path: c.Path, Change: string(c.Kind)})
 	}
 	return files, lost
+}
+
+// reachable leaves out what the journal does not take, and counts it: after the
+// switch nothing may keep a commit from being recorded.
+func reachable(found []snapshot.Change) (kept []snapshot.Change, deep int) {
+	all := len(found)
+	kept = slices.DeleteFunc(found, func(c snapshot.Change) bool { return len(c.Path) > journal.MaxPath })
+	return kept, all - len(kept)
 }
 
 // tree is one side of a comparison.

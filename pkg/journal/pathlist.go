@@ -27,8 +27,9 @@ import (
 // with the paths in ascending order of their bytes. Paths are bytes, not text.
 const pathListFormat = 1
 
-// maxPath is far above what a system call takes, and what a deep tree reaches.
-const maxPath = 1 << 16
+// MaxPath is the longest path that PutFiles takes (bytes). It is far above what
+// a system call takes; but a tree can be deeper than any call reaches at once.
+const MaxPath = 1 << 16
 
 // maxPaths is how many bytes the paths of one list have together: a list of a few
 // megabytes could stand for any number.
@@ -75,8 +76,8 @@ func encodePaths(sorted []record.FileChange) ([]byte, error) {
 	var column [columns][]byte
 	before, total := "", 0
 	for _, c := range sorted {
-		if c.Path == "" || len(c.Path) > maxPath {
-			return nil, fmt.Errorf("the path %.40q has %d bytes; 1 to %d can be recorded", c.Path, len(c.Path), maxPath)
+		if c.Path == "" || len(c.Path) > MaxPath {
+			return nil, fmt.Errorf("the path %.40q has %d bytes; 1 to %d can be recorded", c.Path, len(c.Path), MaxPath)
 		}
 		if total += len(c.Path); total > maxPaths {
 			return nil, fmt.Errorf("the paths of %d files have more than %d bytes", len(sorted), maxPaths)
@@ -159,7 +160,7 @@ func (l *pathList) entries() iter.Seq2[entry, error] {
 		for range l.count {
 			shared, length := col[colShared].number(), col[colLength].number()
 			change, owner := col[colChange].number(), col[colOwner].number()
-			if shared > uint64(len(path)) || length > maxPath || shared+length > maxPath ||
+			if shared > uint64(len(path)) || length > MaxPath || shared+length > MaxPath ||
 				change >= uint64(len(l.words)) || owner >= uint64(len(l.words)) {
 				yield(entry{}, errPathList)
 				return

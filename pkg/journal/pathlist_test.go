@@ -69,7 +69,7 @@ func TestPathListsComeOutAsTheyWentIn(t *testing.T) {
 }
 
 func TestPathsThatCannotBeRecordedAreRefused(t *testing.T) {
-	for _, path := range []string{"", strings.Repeat("/x", maxPath)} {
+	for _, path := range []string{"", strings.Repeat("/x", MaxPath)} {
 		if _, err := encodePaths([]record.FileChange{{Path: path}}); err == nil {
 			t.Errorf("a path of %d bytes was recorded", len(path))
 		}
@@ -221,9 +221,9 @@ func TestAPathListThatNobodyWroteIsRefused(t *testing.T) {
 		}
 	}
 	// Some kilobytes that stand for gigabytes.
-	entries := [][2]any{{0, "/" + strings.Repeat("a", maxPath-1)}}
-	for range maxPaths/maxPath + 1 {
-		entries = append(entries, [2]any{maxPath, ""})
+	entries := [][2]any{{0, "/" + strings.Repeat("a", MaxPath-1)}}
+	for range maxPaths/MaxPath + 1 {
+		entries = append(entries, [2]any{MaxPath, ""})
 	}
 	l, err := openPaths(listOfEntries(entries...))
 	if err != nil {
