@@ -116,6 +116,9 @@ func (s *stager) ops(a action) ([]op, error) {
 		ops = append(ops, adjustOp(a.path, o.kind, o.ino, disk, bare))
 		disk = bare
 	}
+	if a.aside != "" {
+		ops = append(ops, reownedBeneath(a.entry, a.path)...)
+	}
 	at := a.path
 	if a.verb == replace {
 		at = s.where[a.entry]
@@ -136,7 +139,7 @@ func (s *stager) ops(a action) ([]op, error) {
 	}
 	switch {
 	case beside != "":
-		if kept := asAside(o.kind, disk); attrFacets(&kept, &disk) != 0 {
+		if kept := asAside(o.kind, o.bare()); attrFacets(&kept, &disk) != 0 {
 			ops = append(ops, adjustOp(at, o.kind, o.ino, disk, kept))
 		}
 		ops = append(ops, moveOp(at, beside, o.ino))
@@ -144,6 +147,27 @@ func (s *stager) ops(a action) ([]op, error) {
 		ops = append(ops, moveOp(at, s.slot(), o.ino))
 	}
 	return ops, nil
+}
+
+// bare are the attributes without flags, with which nothing can be moved.
+func (n *node) bare() attrs {
+	a := n.attrs
+	a.flags = 0
+	return a
+}
+
+// reownedBeneath are the steps that give what is in a directory, which is to be
+// kept as it is, the new ids of its owners.
+func reownedBeneath(e *entry, path string) []op {
+	var ops []op
+	for _, c := range e.children {
+		name := join(path, c.name)
+		if o := c.sides[ours]; o != nil && o.disk != nil {
+			ops = append(ops, adjustOp(name, o.kind, o.ino, o.onDisk(), o.attrs))
+		}
+		ops = append(ops, reownedBeneath(c, name)...)
+	}
+	return ops
 }
 
 // asAside are the attributes of what is kept beside a file. It is there to be

@@ -127,21 +127,16 @@ func bared(name string, n *node) []op {
 	if n.flags == 0 {
 		return nil
 	}
-	bare := n.attrs
-	bare.flags = 0
-	return []op{adjustOp(name, n.kind, n.ino, n.attrs, bare)}
+	return []op{adjustOp(name, n.kind, n.ino, n.attrs, n.bare())}
 }
 
 // chosen are the steps that put what was kept in the place of what stands there.
 func chosen(aside, place string, kept, stands *node, slot string) []op {
 	steps := bared(aside, kept)
-	bare := kept.attrs
-	bare.flags = 0
-	want := asOriginal(bare)
-	flags := uint64(0)
+	bare := kept.bare()
+	want, flags := asOriginal(bare), uint64(0)
 	if kept.isFile() && stands.isFile() {
-		want, flags = stands.attrs, stands.flags
-		want.flags = 0
+		want, flags = stands.bare(), stands.flags
 	}
 	if attrFacets(&bare, &want) != 0 {
 		steps = append(steps, adjustOp(aside, kept.kind, kept.ino, bare, want))

@@ -52,6 +52,26 @@ func BenchmarkMerge(b *testing.B) {
 	}
 }
 
+// BenchmarkRsync is what it costs to carry one tree over another without merging
+// anything, and to compare content as the merge does.
+func BenchmarkRsync(b *testing.B) {
+	for name, options := range map[string]string{"by-time": "-aHAX", "by-content": "-aHAXc"} {
+		b.Run(name, func(b *testing.B) {
+			testbed.NeedTools(b, "rsync")
+			top := testbed.Loop(b, 512)
+			trees := benchTrees(b, top)
+			b.ResetTimer()
+			for i := range b.N {
+				b.StopTimer()
+				target := filepath.Join(top, fmt.Sprint("target", i))
+				testbed.Run(b, "btrfs", "subvolume", "snapshot", trees["ours"], target)
+				b.StartTimer()
+				testbed.Run(b, "rsync", options, "--delete", filepath.Join(trees["theirs"], "etc")+"/", filepath.Join(target, "etc")+"/")
+			}
+		})
+	}
+}
+
 // BenchmarkPlan is the reading alone, where nothing is to be done.
 func BenchmarkPlan(b *testing.B) {
 	top := testbed.Loop(b, 512)

@@ -102,6 +102,30 @@ func (o op) undo(t *target) error {
 	return fmt.Errorf("unknown step %q", o.Do)
 }
 
+// allBack makes sure that everything that steps move is where it was before the
+// first of them. If it is not, somebody else has moved something, and what is in
+// the stage may be all that is left of a file.
+func allBack(t *target, steps []op) error {
+	touched := map[string]bool{}
+	for _, o := range steps {
+		if o.Do == doAdjust {
+			continue
+		}
+		from, to := string(o.From), string(o.To)
+		if !touched[from] {
+			at, err := t.inode(from)
+			if err != nil {
+				return err
+			}
+			if at != o.Ino {
+				return t.failed("move back what was moved to "+to+", to", from, ErrChanged)
+			}
+		}
+		touched[from], touched[to] = true, true
+	}
+	return nil
+}
+
 // dress gives new attributes; without old ones, those that are there are looked up.
 func (o op) dress(t *target, old, to *saved) error {
 	if to == nil {

@@ -179,9 +179,7 @@ func (s *stager) copyAside(a action) error {
 		if err != nil {
 			return err
 		}
-		bare := o.onDisk()
-		bare.flags = 0
-		return finished(dir, base, o, asAside(o.kind, bare))
+		return finished(dir, base, o, asAside(o.kind, o.bare()))
 	})
 }
 

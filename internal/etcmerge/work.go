@@ -115,6 +115,9 @@ func (w *work) undo() error {
 			return err
 		}
 	}
+	if err := allBack(w.target, ops); err != nil {
+		return err
+	}
 	if err := w.sync(); err != nil || ops == nil {
 		return err
 	}
