@@ -72,8 +72,10 @@ func (p *planner) both(e, in *entry, path string, r rule) error {
 			return err
 		}
 		if ok {
-			m.takes |= fContent
 			m.keeps |= fContent
+			if e.result.made || e.result.from == theirs { // else ours had it all
+				m.takes |= fContent
+			}
 			break
 		}
 		e.result.from = theirs

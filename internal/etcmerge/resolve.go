@@ -10,9 +10,9 @@ import (
 type result struct {
 	change bool
 	absent bool
-	from   side   // whose object it is: ours or theirs
-	made   bool   // with text as its content
-	text   []byte //
+	from   side // whose object it is: ours or theirs
+	made   bool // text is its content
+	text   []byte
 	attrs  attrs
 	aside  string  // the name beside it that ours gets
 	fresh  bool    // an inode of its own, because a link is no more
