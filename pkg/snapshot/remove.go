@@ -4,6 +4,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -123,15 +124,20 @@ func (s *Store) removeDir(dir, aside string, req RemoveRequest) error {
 		return err
 	}
 	if aside != "" {
-		if err := failpoint.Around("store/aside", func() error {
+		err := failpoint.Around("store/aside", func() error {
 			return unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, aside, unix.RENAME_NOREPLACE)
-		}); err != nil {
+		})
+		switch {
+		case errors.Is(err, unix.ENOSPC):
+			// Deleting needs no space, renaming a lot of it: what is there goes where it is.
+		case err != nil:
 			return err
+		default:
+			for i := range plan {
+				plan[i].moved(dir, aside)
+			}
+			dir = aside
 		}
-		for i := range plan {
-			plan[i].moved(dir, aside)
-		}
-		dir = aside
 	}
 	for _, d := range plan {
 		if err := s.destroy(d); err != nil {
@@ -295,12 +301,16 @@ func (s *Store) destroy(d doomed) error {
 	return s.driver.Delete(d.path, d.ID)
 }
 
-// removePlain removes a directory that holds no subvolume any more.
+// removePlain removes a directory that holds no subvolume any more. The marker
+// goes last: with it a removal that was interrupted can go on.
 func (s *Store) removePlain(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
+	slices.SortStableFunc(entries, func(a, b fs.DirEntry) int {
+		return cmp.Compare(markerLast(a), markerLast(b))
+	})
 	for _, e := range entries {
 		at := filepath.Join(dir, e.Name())
 		if !e.IsDir() {
@@ -317,6 +327,13 @@ func (s *Store) removePlain(dir string) error {
 		}
 	}
 	return failpoint.Around("store/rmdir", func() error { return os.Remove(dir) })
+}
+
+func markerLast(e fs.DirEntry) int {
+	if e.Name() == markerName {
+		return 1
+	}
+	return 0
 }
 
 // dropImage deletes one image of snapshot n.
