@@ -105,7 +105,7 @@ func (apt) Outcome(argv []string, status int, output []byte) Outcome {
 		}
 		return Outcome{Note: "no package source could be read"}
 	}
-	o := Outcome{Note: "apt reported an error"}
+	o := Outcome{Note: "apt reported an error", NoSpace: noSpace.Match(output)}
 	for _, found := range aptMissing.FindAllSubmatch(output, -1) {
 		name := string(found[1]) + string(found[2])
 		if len(found[4]) > 0 {
@@ -118,6 +118,8 @@ func (apt) Outcome(argv []string, status int, output []byte) Outcome {
 		o.Note = notFound(o.Missing)
 	case aptLocked.Match(output):
 		o.Locked, o.Note = true, "another process is using apt"
+	case o.NoSpace:
+		o.Note = "apt ran out of space"
 	case status > 128:
 		o.Note = "apt was killed"
 	}
@@ -131,7 +133,7 @@ func verb(argv []string) string {
 	}
 	for _, word := range slices.Backward(argv) {
 		switch word {
-		case "install", "remove", "update", "refresh", "dist-upgrade":
+		case "install", "remove", "update", "refresh", "dist-upgrade": // of both managers
 			return word
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -62,6 +63,7 @@ func (m apt) installed(ctx context.Context, root Root) ([]Package, error) {
 // dpkgEntry is one paragraph of the status file.
 type dpkgEntry struct {
 	name, arch, version, state string
+	kibibytes                  int64 // that it takes when installed, as its maker counted them
 	// coinstallable: Multi-Arch: same.
 	coinstallable bool
 }
@@ -186,6 +188,10 @@ func (e *dpkgEntry) set(key, value []byte) {
 	case 12:
 		if is("Architecture") {
 			e.arch = string(value)
+		}
+	case 14:
+		if is("Installed-Size") { // what makes no sense counts nothing
+			e.kibibytes, _ = strconv.ParseInt(string(value), 10, 40)
 		}
 	}
 }

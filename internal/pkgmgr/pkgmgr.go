@@ -53,6 +53,8 @@ type Outcome struct {
 	// Again: it succeeded, but replaced the manager itself, and the same commands
 	// have to run once more for the rest.
 	Again bool
+	// NoSpace: a disk is full.
+	NoSpace bool
 	// RebootSuggested: the manager says that what it installed needs a reboot.
 	RebootSuggested bool
 }
@@ -81,6 +83,11 @@ type Manager interface {
 	// Outcome judges a command of this manager by its exit status and by what
 	// it printed on both outputs; the end of a long output is enough.
 	Outcome(argv []string, status int, output []byte) Outcome
+	// Estimate is a command that changes nothing and says how much space c takes;
+	// false where c takes none or does not tell. Need reads its standard output,
+	// after a status of 0; root is where it ran.
+	Estimate(c Command) (Command, bool)
+	Need(ctx context.Context, root Root, answer []byte) (Need, error)
 	// Caches are the absolute directories to bind through from the running system.
 	Caches() []string
 	// Database are the paths, relative to the root, that hold the package database.

@@ -109,7 +109,7 @@ func (zypper) Outcome(argv []string, status int, output []byte) Outcome {
 	} else if note == "" {
 		note = fmt.Sprintf("zypper ended with status %d", status)
 	}
-	o := Outcome{Note: note}
+	o := Outcome{Note: note, NoSpace: noSpace.Match(output)}
 	switch status {
 	case 100, 101, 106:
 		o.OK = true
