@@ -112,7 +112,7 @@ func (s *site) switchEntries(ctx context.Context, m grubcfg.Menu) error {
 		if found, err := s.tree.read(name); err == nil && bytes.Equal(found, text) {
 			continue
 		}
-		if err := s.replace(name, bytes.NewReader(text), 0o644, nil); err != nil {
+		if err := s.rewrite(name, text, 0o644, nil); err != nil {
 			return err
 		}
 	}

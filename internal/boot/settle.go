@@ -187,7 +187,7 @@ func (s *site) put(name string, content []byte, mode fs.FileMode, check func(asi
 		return err
 	}
 	defer w.Close()
-	if err := s.replace(name, bytes.NewReader(content), mode, check); err != nil {
+	if err := s.rewrite(name, content, mode, check); err != nil {
 		return err
 	}
 	if err := w.settle(); err != nil {

@@ -45,6 +45,7 @@ func (b *Boot) Switch(ctx context.Context, m grubcfg.Menu) error {
 	if err != nil {
 		return fmt.Errorf("cannot replace the boot menu: %w", err)
 	}
+	s.keepSpare()
 	return nil
 }
 
