@@ -47,6 +47,8 @@ type Output struct {
 	grown   *sync.Cond
 	file    *os.File // frames, made with the first byte
 	size    int64
+	memory  bool         // the disk is full, and file in memory
+	before  *os.File     // what it was then, in which readers may be
 	parts   map[int]part // by command
 	closed  bool
 	failure error // writing failed: the output is cut there
@@ -83,33 +85,45 @@ func (o *Output) end(command int) {
 	o.grown.Broadcast()
 }
 
-// write appends one piece. A full disk must not stop the command's pipe: the
-// output is cut and the failure kept for the record.
+// write appends one piece. Where it cannot be kept the command's pipe must not
+// stop: the output is cut and the failure kept for the record.
 func (o *Output) write(s Stream, p []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed || o.failure != nil || len(p) == 0 {
 		return
 	}
-	if o.file == nil {
-		f, err := namelessFile(o.dir)
-		if err != nil {
-			o.failure = err
-			return
-		}
-		o.file = f
-	}
 	frame := make([]byte, frameHeader+len(p))
 	frame[0] = byte(s)
 	binary.BigEndian.PutUint32(frame[1:], uint32(len(p)))
 	binary.BigEndian.PutUint64(frame[5:], uint64(max(0, o.now().Sub(o.began).Microseconds())))
 	copy(frame[frameHeader:], p)
-	if _, err := o.file.WriteAt(frame, o.size); err != nil {
+	err := o.append(frame)
+	if errors.Is(err, unix.ENOSPC) && !o.memory {
+		if err = o.toMemory(); err == nil {
+			err = o.append(frame)
+		}
+	}
+	if err != nil {
 		o.failure = fmt.Errorf("cannot keep the output of the command: %w", err)
 		return
 	}
 	o.size += int64(len(frame))
 	o.grown.Broadcast()
+}
+
+// append writes one frame behind the others.
+func (o *Output) append(frame []byte) (err error) {
+	if o.file == nil {
+		if o.file, err = namelessFile(o.dir); err != nil {
+			return err
+		}
+	}
+	if o.memory && o.size > maxInMemory {
+		return unix.ENOSPC
+	}
+	_, err = o.file.WriteAt(frame, o.size)
+	return err
 }
 
 // terminal notes that what follows is printed on a terminal of that size, of none for the zero one.
@@ -239,6 +253,9 @@ func (o *Output) release() {
 func (o *Output) drop() {
 	if o.closed && o.readers == 0 && o.file != nil {
 		o.file.Close()
+		if o.before != nil {
+			o.before.Close()
+		}
 	}
 }
 

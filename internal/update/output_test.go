@@ -12,6 +12,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/txupd/txupd/internal/config"
+	"github.com/txupd/txupd/internal/testbed"
 )
 
 // outputIn is an output with the bounds of the default configuration.
@@ -156,5 +157,49 @@ func TestNothingPrintedNothingKept(t *testing.T) {
 	o.forget()
 	if names, _ := os.ReadDir(dir); len(names) != 0 {
 		t.Fatalf("left in the log directory: %v", names)
+	}
+}
+
+// TestOutputOnAFullDisk: what a command prints goes on in memory, for readers
+// that came before and later, and up to a bound.
+func TestOutputOnAFullDisk(t *testing.T) {
+	top := testbed.Loop(t, 256)
+	for name, c := range map[string]struct {
+		before string // printed while there is space
+		fill   func(*testbed.Filler)
+	}{
+		"after some output": {strings.Repeat("some ", 100), func(f *testbed.Filler) { f.Data(0) }},
+		"before any":        {"", (*testbed.Filler).All},
+	} {
+		o := outputIn(top)
+		o.begin(0)
+		o.write(Stdout, []byte(c.before))
+		var early bytes.Buffer
+		read := make(chan error)
+		go func() { read <- o.copyTo(&early, Stdout, 0) }()
+		f := testbed.NewFiller(t, top)
+		c.fill(f)
+		words := strings.Repeat("no space left on device\n", 1000)
+		o.write(Stdout, []byte(words))
+		o.end(0)
+		if err := <-read; err != nil || early.String() != c.before+words {
+			t.Errorf("%s: who came before read %d bytes, %v", name, early.Len(), err)
+		}
+		var late bytes.Buffer
+		if err := o.copyTo(&late, Stdout, 0); err != nil || late.String() != c.before+words {
+			t.Errorf("%s: who comes later reads %d bytes, %v", name, late.Len(), err)
+		}
+		if !strings.HasSuffix(o.tail(1000), "no space left on device\n") || o.failure != nil {
+			t.Errorf("%s: the last words are %.60q, %v", name, o.tail(1000), o.failure)
+		}
+		for range 20 {
+			o.write(Stdout, make([]byte, 1<<20))
+		}
+		if o.failure == nil || o.size > maxInMemory+2<<20 {
+			t.Errorf("%s: %d bytes are kept in memory, %v", name, o.size, o.failure)
+		}
+		o.finish()
+		o.forget()
+		f.Empty()
 	}
 }
