@@ -99,7 +99,7 @@ var scenarios = []scenario{
 			s.must("run", "-m", "doomed", "--", "sh", "-c", change)
 			s.must("rollback", "-y", "booted")
 		},
-		act: func(s *system) []result { return []result{s.txctl("delete", "-y", s.newest())} },
+		act: func(s *system) []result { return []result{s.txctl("delete", "-y", itoa64(s.newest()))} },
 		expect: func(s *system, before, after oracle.Facts, results []result) oracle.Expect {
 			e := keeps(s, before, after, results)
 			e.Acknowledged = []oracle.Acknowledged{{
@@ -183,12 +183,6 @@ func (s *system) at(t *testing.T) *system {
 	one := *s
 	one.t = t
 	return &one
-}
-
-// newest is the number of the latest snapshot.
-func (s *system) newest() string {
-	s.t.Helper()
-	return itoa64(document[bus.Log](s, "log", "-n", "1").Records[0].Number)
 }
 
 // matrix is a scenario that is made to fail at one place after the other.

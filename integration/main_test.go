@@ -94,6 +94,8 @@ func (l *logBuffer) String() string {
 type options struct {
 	layout  string // "opensuse" if empty
 	zypper  bool
+	sizeMiB int      // of the disk, 4096 if 0
+	mkfs    []string // further arguments of mkfs.btrfs
 	prepare func(root string) error
 	daemon  []string // further arguments
 	// faults is the file that arms failpoints; "" for a daemon that has none.
@@ -119,7 +121,7 @@ func newSystem(t *testing.T, o options) *system {
 		tarball = testbed.ZypperRoot
 	}
 	s := &system{t: t, programs: built, log: &logBuffer{}}
-	s.machine = testbed.RealRoot(t, tarball(t), o.layout, testbed.MachineOptions{Prepare: o.prepare})
+	s.machine = testbed.RealRoot(t, tarball(t), o.layout, testbed.MachineOptions{SizeMiB: o.sizeMiB, Mkfs: o.mkfs, Prepare: o.prepare})
 	s.bus = testbed.PrivateBus(t, testbed.BusOptions{
 		Daemon: slices.Concat(daemon, []string{built.Txupd, "--root", s.machine.Root}, o.daemon), Log: s.log,
 	})
@@ -330,15 +332,17 @@ func (s *system) untouched(what string, work func()) {
 	s.eventually(what+": the transaction ends", func() bool { return s.status().Transaction == nil })
 	s.eventually(what+": its processes end", func() bool { return s.sandboxed() <= before.Processes })
 	after := s.footprint()
-	before.Entries = slices.DeleteFunc(before.Entries, isLog)
-	after.Entries = slices.DeleteFunc(after.Entries, isLog)
+	before.Entries = slices.DeleteFunc(before.Entries, stays)
+	after.Entries = slices.DeleteFunc(after.Entries, stays)
 	if b, a := fmt.Sprintf("%+v", before), fmt.Sprintf("%+v", after); b != a {
 		s.t.Errorf("%s left something:\nbefore %s\nafter  %s", what, b, a)
 	}
 }
 
-// isLog: logs are kept, also of what failed.
-func isLog(path string) bool { return path == ".snapshots/.txupd/log" }
+// stays: logs are kept, also of what failed, and the reserve comes and goes.
+func stays(path string) bool {
+	return path == ".snapshots/.txupd/log" || path == ".snapshots/.txupd/reserve"
+}
 
 // kill ends a process that this test started, or the daemon of its bus.
 func kill(t *testing.T, pid int, sig syscall.Signal) {

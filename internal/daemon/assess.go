@@ -54,7 +54,7 @@ func (c Config) assess(ctx context.Context, moment string, noBus error) (bus.Ass
 	if err != nil {
 		return bus.Assessment{}, err
 	}
-	log, damage, err := openJournal(store, journalTimeout)
+	log, err := c.openJournal(store, journalTimeout)
 	if err != nil {
 		return bus.Assessment{}, err
 	}
@@ -64,7 +64,6 @@ func (c Config) assess(ctx context.Context, moment string, noBus error) (bus.Ass
 		return bus.Assessment{}, err
 	}
 	defer u.Close()
-	u.Damage = damage
 	check := u.Machine.Check
 	u.Machine.Check = func(ctx context.Context, q update.HealthRequest) health.Report {
 		r := check(ctx, q)

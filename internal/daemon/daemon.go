@@ -20,8 +20,8 @@ import (
 	"github.com/txupd/txupd/internal/btrfs"
 	"github.com/txupd/txupd/internal/busserver"
 	"github.com/txupd/txupd/internal/config"
-	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/pkgmgr"
+	"github.com/txupd/txupd/internal/reserve"
 	"github.com/txupd/txupd/internal/update"
 	"github.com/txupd/txupd/pkg/journal"
 	"github.com/txupd/txupd/pkg/snapshot"
@@ -49,35 +49,17 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	store, err := snapshot.Open(root, driver(), snapshot.Options{})
-	var unfit *snapshot.LayoutError
-	if errors.As(err, &unfit) {
-		return c.refuse(ctx, fmt.Errorf("%w: %w\n%s", fault.ErrNotSupported, err, unfit.Remedy))
-	}
 	if err != nil {
-		return err
+		return c.unable(ctx, err)
 	}
 	return c.serve(ctx, root, store)
 }
 
-// refuse answers every call with why the system cannot be served.
-func (c Config) refuse(ctx context.Context, why error) error {
-	c.Log.Error(why.Error())
-	server, err := busserver.New(ctx, busserver.Config{Log: c.Log, Version: c.Version, Address: busAddress(), Refuse: why})
-	if err != nil {
-		return errors.Join(why, err)
-	}
-	defer server.Close()
-	if err := server.Serve(nil, c.Idle, c.ready); err != nil {
-		c.Log.Error("cannot tell callers", "error", err)
-	}
-	return why
-}
-
 // serve serves the system in the store.
 func (c Config) serve(ctx context.Context, root string, store *snapshot.Store) error {
-	log, damage, err := openJournal(store, 0)
+	log, err := c.openJournal(store, 0)
 	if err != nil {
-		return err
+		return c.unable(ctx, err)
 	}
 	defer log.Close()
 	server, err := busserver.New(ctx, busserver.Config{Log: c.Log, Version: c.Version, Address: busAddress()})
@@ -89,7 +71,7 @@ func (c Config) serve(ctx context.Context, root string, store *snapshot.Store) e
 	if err != nil {
 		return err
 	}
-	u.Damage, u.Notify = damage, server.Notify
+	u.Notify = server.Notify
 	defer u.Close()
 	if err := u.Resume(ctx); err != nil {
 		return err
@@ -99,7 +81,7 @@ func (c Config) serve(ctx context.Context, root string, store *snapshot.Store) e
 }
 
 // updater makes what does the work, for a system and its journal.
-func (c Config) updater(root string, store *snapshot.Store, log *journal.Journal) (*update.Updater, error) {
+func (c Config) updater(root string, store *snapshot.Store, log *openedJournal) (*update.Updater, error) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return nil, fmt.Errorf("cannot tell one boot from another: %w", err)
@@ -120,7 +102,7 @@ func (c Config) updater(root string, store *snapshot.Store, log *journal.Journal
 	}
 	return update.New(update.Deps{
 		Heads: heads,
-		Root:  root, Driver: driver(), Search: &btrfs.Searcher{}, Store: store, Journal: log,
+		Root:  root, Driver: driver(), Search: &btrfs.Searcher{}, Store: store, Journal: log.Journal, Damage: log.damage, Reserve: log.reserve,
 		Boot: boot.New(boot.Host{
 			Root: root, CommandLine: line, GrubDir: settings.Boot.GRUBDirectory, Log: c.Log,
 		}),
@@ -155,23 +137,33 @@ func runningCommandLine(root string) string {
 	return strings.TrimSpace(string(line))
 }
 
+// openedJournal is the journal with what belongs to it.
+type openedJournal struct {
+	*journal.Journal
+	reserve *reserve.File
+	damage  string // of the one that was set aside
+}
+
 // openJournal opens the journal, waiting for whoever has it for at most so long.
 // A damaged one is set aside, a fresh one opened in its place, and the damage told.
-func openJournal(store *snapshot.Store, wait time.Duration) (j *journal.Journal, damage string, err error) {
+func (c Config) openJournal(store *snapshot.Store, wait time.Duration) (*openedJournal, error) {
 	dir, err := store.StateDir()
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	path := filepath.Join(dir, "journal.db")
-	j, err = journal.Open(path, journal.Options{Timeout: wait})
+	o := &openedJournal{reserve: reserve.At(filepath.Join(dir, "reserve"))}
+	options := journal.Options{Timeout: wait, Room: func() bool { return update.LetGo(o.reserve, c.Log) }}
+	o.Journal, err = journal.Open(path, options)
 	var damaged *journal.DamagedError
 	if !errors.As(err, &damaged) {
-		return j, "", err
+		return o, err
 	}
 	aside, err := journal.SetAside(path)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	j, err = journal.Open(path, journal.Options{Timeout: wait})
-	return j, fmt.Sprintf("the journal was damaged (%s) and is kept as %s", damaged.Reason, aside), err
+	o.damage = fmt.Sprintf("the journal was damaged (%s) and is kept as %s", damaged.Reason, aside)
+	o.Journal, err = journal.Open(path, options)
+	return o, err
 }

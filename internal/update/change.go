@@ -62,6 +62,7 @@ func (u *Updater) switchTo(ctx context.Context, r *roles, to view, actor record.
 	if r.facts.Mode == boot.FollowsMenu && to.rec.BootEntry == nil {
 		return fmt.Errorf("%w: snapshot %d has no boot entry: it was made before the boot menu was set up", fault.ErrNotSupported, to.number)
 	}
+	u.makeRoom()
 	plan := &engine.Plan{}
 	if err := u.intendSwitch(plan, r.facts, switchData{Number: to.number, From: r.standby.subvolume.ID, To: to.subvolume.ID}); err != nil {
 		return err
@@ -173,6 +174,7 @@ func (u *Updater) Delete(ctx context.Context, n snapshot.Number, actor record.Ac
 	if err := u.deletable(target); err != nil {
 		return err
 	}
+	u.makeRoom()
 	plan := &engine.Plan{}
 	// Out of the menu first: an entry must never lead to what is gone.
 	if err := errors.Join(plan.Intend(stepForget, menuData{Number: n}),
@@ -183,6 +185,11 @@ func (u *Updater) Delete(ctx context.Context, n snapshot.Number, actor record.Ac
 		return err
 	}
 	err = u.engine.Do(ctx, plan, "")
+	if fault.Name(err) == fault.Name(fault.ErrNoSpace) {
+		// What goes makes room for the menu, in which for a moment there is an entry that leads nowhere: none
+		// that boots next or is fallen back to.
+		err = u.deleteFirst(ctx, target, actor)
+	}
 	if errors.Is(err, snapshot.ErrNested) || errors.Is(err, snapshot.ErrProtected) {
 		// Refused before anything was changed.
 		return errors.Join(fmt.Errorf("%w: %w", fault.ErrProtected, err), u.close(target.rec, "delete-refused"))
@@ -204,6 +211,19 @@ func (u *Updater) Delete(ctx context.Context, n snapshot.Number, actor record.Ac
 	}
 	u.notify(Event{Kind: SnapshotsChanged})
 	return nil
+}
+
+// deleteFirst removes a snapshot before its entry in the menu, which could not be written.
+func (u *Updater) deleteFirst(ctx context.Context, target view, actor record.Actor) error {
+	plan := &engine.Plan{}
+	if err := errors.Join(plan.Intend(stepRemove, removeData{Number: target.number, UUID: target.rec.UUID, Subvolumes: target.rec.Subvolumes}),
+		plan.Intend(stepForget, menuData{Number: target.number})); err != nil {
+		return err
+	}
+	if err := u.recordPlan("delete", actor, target.rec, plan); err != nil {
+		return err
+	}
+	return u.engine.Do(ctx, plan, "")
 }
 
 // deletable refuses what must never go (DESIGN §5.4).

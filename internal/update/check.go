@@ -4,7 +4,6 @@
 package update
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -20,13 +19,6 @@ import (
 	"github.com/txupd/txupd/internal/pkgmgr"
 	"github.com/txupd/txupd/internal/sandbox"
 	"github.com/txupd/txupd/pkg/snapshot"
-)
-
-// The least free space that a transaction begins with. Package managers ask for
-// more and are told no by the file system; this keeps the undoing possible.
-const (
-	leastData     = 32 << 20
-	leastMetadata = 8 << 20
 )
 
 // check refuses what cannot end well.
@@ -61,21 +53,6 @@ func selinux() error {
 	enforcing, err := os.ReadFile("/sys/fs/selinux/enforce")
 	if err == nil && strings.TrimSpace(string(enforcing)) == "1" {
 		return fmt.Errorf("%w: SELinux is enforcing, and labels inside a transaction are not handled; \"setenforce 0\" first", fault.ErrNotSupported)
-	}
-	return nil
-}
-
-func (u *Updater) space() error {
-	usage, err := u.Driver.Usage(u.Root)
-	if err != nil {
-		return err
-	}
-	const mib = 1 << 20
-	if free := usage.DataFree + usage.Unallocated; free < leastData {
-		return fmt.Errorf("%w: %d MiB are free for data, at least %d are needed", fault.ErrNoSpace, free/mib, leastData/mib)
-	}
-	if free := usage.MetadataFree + usage.Unallocated; free < leastMetadata {
-		return fmt.Errorf("%w: %d MiB are free for metadata, at least %d are needed", fault.ErrNoSpace, free/mib, leastMetadata/mib)
 	}
 	return nil
 }
@@ -172,21 +149,6 @@ func (u *Updater) rootOf(dir string, n snapshot.Number) pkgmgr.Root {
 			return nil, -1, err
 		}
 		defer box.Close()
-		var out bytes.Buffer
-		r, w, err := os.Pipe()
-		if err != nil {
-			return nil, -1, err
-		}
-		defer r.Close()
-		p, err := box.Start(ctx, sandbox.Command{Argv: argv, Stdout: w})
-		w.Close()
-		if err != nil {
-			return nil, -1, err
-		}
-		if _, err := out.ReadFrom(r); err != nil {
-			return nil, -1, err
-		}
-		exit, err := p.Wait()
-		return out.Bytes(), exit.Status, err
+		return ask(ctx, box, sandbox.Command{Argv: argv})
 	}}
 }

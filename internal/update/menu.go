@@ -195,6 +195,7 @@ func (u *Updater) writeMenu(ctx context.Context, f boot.Facts, without ...uint64
 	if err != nil {
 		return err
 	}
+	u.makeRoom()
 	return u.Boot.Switch(ctx, m)
 }
 

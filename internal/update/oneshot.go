@@ -138,11 +138,17 @@ func (t *Transaction) manage(ctx context.Context, m pkgmgr.Manager, commands []p
 	for range maxRounds {
 		again := false
 		for _, c := range commands {
+			if err := t.afford(ctx, m, c); err != nil {
+				return err
+			}
 			exit, err := t.run(ctx, Command{Argv: c.Argv, Env: c.Env})
 			if err != nil {
 				return err
 			}
 			out := m.Outcome(c.Argv, exit, []byte(t.output.tail(64<<10)))
+			if out.NoSpace {
+				return fmt.Errorf("%w: %s\n%s", fault.ErrNoSpace, out.Note, t.lastWords())
+			}
 			if !out.OK {
 				return fmt.Errorf("%w: %s\n%s", fault.ErrPackageManager, out.Note, t.lastWords())
 			}

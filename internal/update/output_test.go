@@ -176,7 +176,10 @@ func TestOutputOnAFullDisk(t *testing.T) {
 		o.write(Stdout, []byte(c.before))
 		var early bytes.Buffer
 		read := make(chan error)
-		go func() { read <- o.copyTo(&early, Stdout, 0) }()
+		if err := o.join(2); err != nil {
+			t.Fatal(err)
+		}
+		go func() { read <- o.copyTo(&reader{}, &early, Stdout, 0) }()
 		f := testbed.NewFiller(t, top)
 		c.fill(f)
 		words := strings.Repeat("no space left on device\n", 1000)
@@ -186,7 +189,7 @@ func TestOutputOnAFullDisk(t *testing.T) {
 			t.Errorf("%s: who came before read %d bytes, %v", name, early.Len(), err)
 		}
 		var late bytes.Buffer
-		if err := o.copyTo(&late, Stdout, 0); err != nil || late.String() != c.before+words {
+		if err := o.copyTo(&reader{}, &late, Stdout, 0); err != nil || late.String() != c.before+words {
 			t.Errorf("%s: who comes later reads %d bytes, %v", name, late.Len(), err)
 		}
 		if !strings.HasSuffix(o.tail(1000), "no space left on device\n") || o.failure != nil {

@@ -39,6 +39,7 @@ func (u *Updater) Resume(ctx context.Context) error {
 	boot, err := u.reconcileBoot(ctx)
 	u.trouble(err, "the boot menu could not be brought up to date")
 	u.trouble(u.noteRepair(nil, append(done, boot...)), "what was repaired could not be recorded")
+	u.takeReserve()
 	u.printHead()
 	return nil
 }

@@ -462,6 +462,7 @@ func (t *Transaction) undo(phase record.Phase, cause error) error {
 	if err := t.output.save(fmt.Sprint(t.number)); err != nil {
 		t.u.Log.Error("cannot keep the log", "transaction", t.number, "error", err)
 	}
+	t.u.makeRoom()
 	undone := t.u.engine.Undo(context.Background(), t.plan)
 	if undone == nil {
 		// Durable before the steps are forgotten: a power cut must not bring back what nobody knows of.

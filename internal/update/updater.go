@@ -19,6 +19,7 @@ import (
 	"github.com/txupd/txupd/internal/engine"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/pkgmgr"
+	"github.com/txupd/txupd/internal/reserve"
 	"github.com/txupd/txupd/internal/sandbox"
 	"github.com/txupd/txupd/pkg/journal"
 	"github.com/txupd/txupd/pkg/journal/record"
@@ -34,6 +35,8 @@ type Deps struct {
 	Journal *journal.Journal
 	Boot    *boot.Boot
 	Config  *config.Config
+	// Reserve is space for what has to work on a full file system; nil for none.
+	Reserve *reserve.File
 	// Misconfigured says why Config is not what the administrator wrote, but the defaults; nothing is changed then.
 	Misconfigured error
 	// Packages finds the package manager of the system.
