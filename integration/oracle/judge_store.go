@@ -133,7 +133,7 @@ func (j *judge) stands(dir string) bool {
 // ownState are the names in .snapshots/.txupd that are always there. A journal
 // that was set aside is kept for people.
 func ownState(name string) bool {
-	return name == "journal.db" || name == "log" || strings.HasPrefix(name, "journal.db.damaged-") || strings.HasPrefix(name, "journal.db.schema-")
+	return name == "journal.db" || name == "log" || name == "reserve" || strings.HasPrefix(name, "journal.db.damaged-") || strings.HasPrefix(name, "journal.db.schema-")
 }
 
 // directories: in .snapshots is what is recorded, and nothing else.
