@@ -191,7 +191,9 @@ func (e *dpkgEntry) set(key, value []byte) {
 		}
 	case 14:
 		if is("Installed-Size") { // what makes no sense counts nothing
-			e.kibibytes, _ = strconv.ParseInt(string(value), 10, 40)
+			if n, err := strconv.ParseUint(string(value), 10, 40); err == nil {
+				e.kibibytes = int64(n)
+			}
 		}
 	}
 }

@@ -5,7 +5,9 @@ package pkgmgr
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -150,6 +152,45 @@ func FuzzVersionsInOrder(f *testing.F) {
 			if got := fmt.Sprint(sign(compareRPMPart(a, b))); err != nil || got != strings.TrimSpace(string(out)) {
 				t.Errorf("compare(%q, %q) = %s, and rpm says %s (%v)", a, b, got, out, err)
 			}
+		}
+	})
+}
+
+// FuzzNeed: what managers say of space is what they wrote there, in bytes, and
+// no number of theirs makes less than nothing of it.
+func FuzzNeed(f *testing.F) {
+	f.Add([]byte("'http://x/a.deb' a.deb 9223372036854775807 SHA256:0\n'http://x/b.deb' b.deb 9223372036854775807 \n"), "9223372036854775807", uint32(7), uint32(0))
+	f.Add([]byte("The following packages will be upgraded:\n  htop*\nAfter this operation, 99999999999999999999 TB of additional disk space will be used.\n"), "-5", uint32(0), uint32(1))
+	f.Add([]byte(`<stream><install-summary download-size="-1" space-usage-diff="3" space-usage-installed="-9223372036854775808"/></stream>`), "4", uint32(1), uint32(2))
+	f.Add([]byte("After this operation, .,. kB disk space will be freed.\n"), "x", uint32(2180), uint32(500))
+	root := f.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, dpkgDir), 0o755); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, answer []byte, size string, kilobytes, download uint32) {
+		if strings.ContainsAny(size, "\r\n") {
+			return
+		}
+		status := "Package: htop\nStatus: install ok installed\nVersion: 1\nInstalled-Size: " + size + "\n\n" +
+			"Package: vim\nStatus: install ok installed\nVersion: 1\nInstalled-Size: 100\n"
+		if err := os.WriteFile(filepath.Join(root, dpkgDir, "status"), []byte(status), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range []Manager{apt{}, zypper{}} {
+			n, err := m.Need(t.Context(), Root{Dir: root}, answer)
+			if err == nil && (n.Download < 0 || n.Written < 0) || err != nil && n != (Need{}) {
+				t.Errorf("%s: %+v, %v", m.Name(), n, err)
+			}
+		}
+		said := fmt.Sprintf("The following packages will be upgraded:\n  vim\nAfter this operation, %d kB of additional disk space will be used.\n'http://x/%%27a' a %d SHA256:0\n", kilobytes, download)
+		want := Need{Download: int64(download), Written: int64(kilobytes)*1000 + 100<<10}
+		if n, err := (apt{}).Need(t.Context(), Root{Dir: root}, []byte(said)); err != nil || n != want {
+			t.Errorf("apt: %+v, %v, want %+v", n, err, want)
+		}
+		said = fmt.Sprintf("<?xml version='1.0'?><stream><message>%d</message><install-summary download-size=\"%d\" space-usage-diff=\"-1\" space-usage-installed=\"%d\"/></stream>", kilobytes, download, kilobytes)
+		want.Written = int64(kilobytes)
+		if n, err := (zypper{}).Need(t.Context(), Root{}, []byte(said)); err != nil || n != want {
+			t.Errorf("zypper: %+v, %v, want %+v", n, err, want)
 		}
 	})
 }

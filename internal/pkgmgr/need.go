@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/xml"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -57,7 +58,7 @@ func (m apt) Need(ctx context.Context, root Root, answer []byte) (Need, error) {
 		if err != nil {
 			return Need{}, fmt.Errorf("cannot read apt's answer %q: %w", uri[0], err)
 		}
-		n.Download += size
+		n.Download = plus(n.Download, size)
 	}
 	after := aptAfter.FindSubmatch(answer)
 	if after == nil {
@@ -81,8 +82,27 @@ func (m apt) Need(ctx context.Context, root Root, answer []byte) (Need, error) {
 	if err != nil {
 		return Need{}, fmt.Errorf("cannot tell the size of what is replaced: %w", err)
 	}
-	n.Written = max(0, int64(size)+installed)
+	n.Written = bytesOf(size + float64(installed))
 	return n, nil
+}
+
+// plus adds sizes; what is more than can be told stays the most that can.
+func plus(a, b int64) int64 {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
+
+// bytesOf is a size in the bounds of one.
+func bytesOf(size float64) int64 {
+	switch {
+	case size >= math.MaxInt64:
+		return math.MaxInt64
+	case size > 0:
+		return int64(size)
+	}
+	return 0
 }
 
 // installedSizes sums up the sizes of installed packages, by their names as apt has them.
@@ -101,7 +121,7 @@ func installedSizes(ctx context.Context, root Root, names map[string]bool) (sum 
 	}
 	for _, e := range db.entries {
 		if e.present() && (names[e.name] || names[e.name+":"+e.arch]) {
-			sum += e.kibibytes << 10
+			sum = plus(sum, e.kibibytes<<10)
 		}
 	}
 	return sum, nil
@@ -133,9 +153,9 @@ func (zypper) Need(_ context.Context, _ Root, answer []byte) (Need, error) {
 	if doc.Summary == nil {
 		return Need{}, nil // there is nothing to do
 	}
-	n := Need{Download: doc.Summary.Download, Written: max(0, doc.Summary.Diff)}
+	n := Need{Download: max(0, doc.Summary.Download), Written: max(0, doc.Summary.Diff)}
 	if doc.Summary.Installed != nil {
-		n.Written = *doc.Summary.Installed
+		n.Written = max(0, *doc.Summary.Installed)
 	}
 	return n, nil
 }
