@@ -16,7 +16,7 @@ build-race: $(BIN)/txctl ## the same, with the race detector in the daemon
 	CGO_ENABLED=1 go build -race $(GOFLAGS_BUILD) -o $(BIN)/txupd ./cmd/txupd
 
 build-failpoint: $(BIN)/txctl ## the same, with places at which it can be made to fail (internal/failpoint)
-	CGO_ENABLED=1 go build -race -tags failpoint $(GOFLAGS_BUILD) -o $(BIN)/txupd ./cmd/txupd
+	CGO_ENABLED=1 go build -tags failpoint $(GOFLAGS_BUILD) -o $(BIN)/txupd ./cmd/txupd
 
 .PHONY: $(BIN)/txctl
 $(BIN)/txctl:

@@ -33,7 +33,7 @@ type Programs struct{ Txupd, Txctl string }
 const (
 	Release    = "build"
 	WithRace   = "build-race"      // the race detector is in the daemon
-	WithFaults = "build-failpoint" // and so are failpoints
+	WithFaults = "build-failpoint" // failpoints are
 )
 
 // BuildPrograms builds the daemon and its command into dir with a target of the Makefile.
