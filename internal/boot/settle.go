@@ -12,6 +12,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -50,6 +52,45 @@ func (s *site) replace(name string, content io.Reader, mode fs.FileMode, check f
 func asideName(base string) string { return "." + base + asideSuffix }
 
 const asideSuffix = ".txupd-new"
+
+// sweepAsides removes the files beside menu, entries and counter that a crash
+// kept from being renamed.
+func (s *site) sweepAsides() error {
+	var dirs []string
+	switch {
+	case s.usesSystemdBoot():
+		dirs = []string{path.Dir(s.systemd.config), s.systemd.entries}
+	case s.usesGRUB():
+		dirs = []string{s.grub.dir}
+		if counter, m, _ := s.counterAt(); m != nil {
+			dirs = append(dirs, path.Dir(counter))
+		}
+	}
+	slices.Sort(dirs)
+	for _, dir := range slices.Compact(dirs) {
+		names, err := s.tree.names(dir)
+		if err != nil {
+			return err
+		}
+		names = slices.DeleteFunc(names, func(name string) bool {
+			return !strings.HasPrefix(name, ".") || !strings.HasSuffix(name, asideSuffix)
+		})
+		if len(names) == 0 {
+			continue
+		}
+		d, err := s.directory(dir)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			err = errors.Join(err, remove(d, name))
+		}
+		if err = errors.Join(err, d.Sync(), d.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // directory opens a directory below the root and makes what is missing of it.
 func (s *site) directory(dir string) (*os.File, error) {

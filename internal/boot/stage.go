@@ -230,13 +230,16 @@ func largest(root string) (kernel, initrd int64, err error) {
 }
 
 // Sweep removes the staged files that none of the kernels refers to, and what
-// an interrupted copy left. What the menu on disk names stays in any case.
+// an interrupted write left. What the menu on disk names stays in any case.
 func (b *Boot) Sweep(ctx context.Context, keep []Kernel) error {
 	s, err := b.look(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
+	if err := s.sweepAsides(); err != nil {
+		return fmt.Errorf("cannot remove what was not written to its end: %w", err)
+	}
 	if s.kernels() == nil {
 		return nil
 	}

@@ -137,6 +137,36 @@ func TestSweepRemovesWhatNobodyNeedsAndNothingElse(t *testing.T) {
 	}
 }
 
+// TestSweepRemovesWhatACrashKeptFromBeingRenamed wherever the loader's files are.
+func TestSweepRemovesWhatACrashKeptFromBeingRenamed(t *testing.T) {
+	for name, c := range map[string]struct {
+		machine func(*testing.T) *fake
+		halves  []string
+	}{
+		"GRUB in the root":     {debian, []string{"boot/grub/.txupd.cfg.txupd-new"}},
+		"GRUB on a partition":  {separate, []string{"boot/grub/.txupd.cfg.txupd-new", "boot/grub/.txupd.env.txupd-new"}},
+		"a counter on the ESP": {func(t *testing.T) *fake { f := debian(t); f.esp(); return f }, []string{"boot/efi/EFI/txupd/.grubenv.txupd-new"}},
+		"systemd-boot":         {sdboot, []string{"efi/loader/.loader.conf.txupd-new", "efi/loader/entries/.txupd-7.conf.txupd-new"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := c.machine(t)
+			for _, half := range c.halves {
+				f.write(half, "half")
+				f.write(filepath.Join(filepath.Dir(half), ".other-new"), "not ours")
+			}
+			ok(t, f.boot().Sweep(t.Context(), nil))
+			for _, half := range c.halves {
+				if _, err := os.Lstat(f.path(half)); !errors.Is(err, os.ErrNotExist) {
+					t.Errorf("%s is left: %v", half, err)
+				}
+				if f.read(filepath.Join(filepath.Dir(half), ".other-new")) != "not ours" {
+					t.Errorf("what is not ours beside %s is gone", half)
+				}
+			}
+		})
+	}
+}
+
 func TestPopulateShowsTheKernelsWhoseModulesAreThere(t *testing.T) {
 	f := separate(t)
 	kernel(t, f.root, "6.12.2")
