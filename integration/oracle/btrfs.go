@@ -34,6 +34,9 @@ const (
 	firstFreeID = 256
 	lastFreeID  = ^uint64(0) - 256
 
+	orphans = ^uint64(0) - 4 // the object whose items name what waits to be cleaned up
+
+	typeOrphan      = 48
 	typeDirItem     = 84
 	typeRootItem    = 132
 	typeRootBackref = 144
@@ -134,6 +137,10 @@ func subvolumes(file *os.File) ([]Subvolume, error) {
 	if err != nil {
 		return nil, err
 	}
+	dying, err := items(file, orphans, orphans, typeOrphan, typeOrphan)
+	if err != nil {
+		return nil, err
+	}
 	type link struct {
 		parent, dir uint64
 		name        string
@@ -156,6 +163,10 @@ func subvolumes(file *os.File) ([]Subvolume, error) {
 			links[i.object] = link{parent: i.offset, dir: binary.LittleEndian.Uint64(i.data), name: string(i.data[18 : 18+n])}
 		}
 	}
+	found = slices.DeleteFunc(found, func(s Subvolume) bool {
+		_, linked := links[s.ID]
+		return !linked && slices.ContainsFunc(dying, func(i item) bool { return i.offset == s.ID })
+	})
 	paths := map[uint64]string{topLevelID: ""}
 	var pathOf func(id uint64) (string, error)
 	pathOf = func(id uint64) (string, error) {

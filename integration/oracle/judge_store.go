@@ -130,10 +130,10 @@ func (j *judge) stands(dir string) bool {
 	return ok && r.Stands()
 }
 
-// ownState are the names in .snapshots/.txupd that are always there. A journal
-// that was set aside is kept for people.
+// ownState are the names in .snapshots/.txupd that are always there; "reserve"
+// holds space back. A journal that was set aside is kept for people.
 func ownState(name string) bool {
-	return name == "journal.db" || name == "log" || name == "reserve" || strings.HasPrefix(name, "journal.db.damaged-") || strings.HasPrefix(name, "journal.db.schema-")
+	return slices.Contains([]string{"journal.db", "log", "reserve"}, name) || strings.HasPrefix(name, "journal.db.damaged-") || strings.HasPrefix(name, "journal.db.schema-")
 }
 
 // directories: in .snapshots is what is recorded, and nothing else.
