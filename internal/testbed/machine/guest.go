@@ -38,9 +38,11 @@ const (
 )
 
 // commandLine holds what makes a kernel start faster in an emulated processor,
-// and nothing of what chooses a root.
+// systemd's patience with one that hardly gets a real one, and nothing of what
+// chooses a root.
 const commandLine = "console=ttyS0 loglevel=4 lsm=yama mitigations=off cryptomgr.notests " +
-	"initcall_blacklist=crypto_kdf108_init,init_encrypted,jent_mod_init"
+	"initcall_blacklist=crypto_kdf108_init,init_encrypted,jent_mod_init " +
+	"systemd.default_device_timeout_sec=15min systemd.default_timeout_start_sec=15min"
 
 // rootSpec is the root before there is a disk: the packages, and the repository.
 func rootSpec() testbed.RootSpec {
