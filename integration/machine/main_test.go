@@ -108,11 +108,17 @@ type system struct {
 // machine of its own.
 func start(t *testing.T, image func(*testing.T) machine.Image) *system {
 	t.Helper()
+	return startWith(t, image, machine.Options{})
+}
+
+func startWith(t *testing.T, image func(*testing.T) machine.Image, o machine.Options) *system {
+	t.Helper()
 	testbed.NeedTools(t, "qemu-system-x86_64", "qemu-img", "mformat", "sfdisk", "mmdebstrap", "dpkg-scanpackages")
 	t.Parallel()
 	img := image(t)
 	s := &system{t: t}
-	vm, err := machine.Start(s.context(), img, machine.Options{Log: t.Output()})
+	o.Log = t.Output()
+	vm, err := machine.Start(s.context(), img, o)
 	if err != nil {
 		t.Fatal(err)
 	}
