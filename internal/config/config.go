@@ -26,9 +26,10 @@ const (
 
 // Config is the configuration in force.
 type Config struct {
-	Boot   Boot
-	Health Health
-	Log    Log
+	Boot     Boot
+	Health   Health
+	Log      Log
+	Packages Packages
 
 	origins map[string]string // by key: FILE:LINE of what was set
 }
@@ -55,6 +56,11 @@ type Health struct {
 type Log struct {
 	TotalSize       int // MiB, of what is recorded of all transactions
 	TransactionSize int // MiB, of one before it is compressed
+}
+
+// Packages is the section [packages].
+type Packages struct {
+	Wait time.Duration // for a package manager at work on the running system
 }
 
 // settings lists every key there is. A new one is a field above and a line here.
@@ -84,6 +90,8 @@ func (c *Config) settings() []setting {
 			"how many MiB the recorded output of all transactions may take; the oldest goes first"),
 		integer("log.transaction-size", &c.Log.TransactionSize, 16, 1, 1<<10,
 			"how many MiB of output are recorded of one transaction; of more the middle is left out"),
+		duration("packages.wait", &c.Packages.Wait, 20*time.Second, 0, time.Hour,
+			"how long a transaction waits for a package manager that is changing the running system, before it is refused"),
 	}
 }
 

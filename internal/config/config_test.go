@@ -58,7 +58,8 @@ func TestWithoutFilesTheDefaultsHold(t *testing.T) {
 			Timeout: time.Minute, TotalTimeout: 10 * time.Minute,
 			FailedUnits: true, Network: true, NetworkWait: 30 * time.Second,
 		},
-		Log: Log{TotalSize: 256, TransactionSize: 16},
+		Log:      Log{TotalSize: 256, TransactionSize: 16},
+		Packages: Packages{Wait: 20 * time.Second},
 	}
 	if diff := cmp.Diff(want, c, unexported); diff != "" {
 		t.Errorf("without a file (-want +got):\n%s", diff)
@@ -107,6 +108,7 @@ func TestLaterFilesWinKeyByKey(t *testing.T) {
 		"health.network":           "true default",
 		"log.total-size":           "256 default",
 		"log.transaction-size":     "16 default",
+		"packages.wait":            `"20s" default`,
 		"health.network-wait":      `"30s" default`,
 		"health.ignore-units":      `["c-*.service"] /etc/txupd/conf.d/10-a.toml:5`,
 	}, got); diff != "" {
@@ -262,6 +264,8 @@ func drawn(t *rapid.T, key string) string {
 		return literal(rapid.StringMatching(`(/[ -.0-~\x7f"é]{3,8}x){0,3}`).Draw(t, key))
 	case "boot.panic-timeout", "health.timeout", "health.total-timeout", "health.network-wait":
 		return literal(durationText(time.Duration(rapid.IntRange(1, 600).Draw(t, key)) * time.Second))
+	case "packages.wait":
+		return literal(durationText(time.Duration(rapid.IntRange(0, 3600).Draw(t, key)) * time.Second))
 	case "health.failed-units", "health.network":
 		return fmt.Sprint(rapid.Bool().Draw(t, key))
 	case "health.ignore-units":

@@ -43,6 +43,8 @@ func TestMain(m *testing.M) {
 }
 
 func TestWhoHoldsALock(t *testing.T) {
+	me := filepath.Base(os.Args[0])
+	me = me[:min(len(me), 15)]
 	type found struct{ writer, flock, user bool }
 	for kind, want := range map[string]found{
 		"posix":      {writer: true, user: true},
@@ -98,7 +100,7 @@ func TestWhoHoldsALock(t *testing.T) {
 				t.Errorf("found %+v, want %+v", got, want)
 			}
 			for _, o := range owners {
-				if o.PID != cmd.Process.Pid || o.Name != "lockowner.test" {
+				if o.PID != cmd.Process.Pid || o.Name != me {
 					t.Errorf("found %v, want process %d", o, cmd.Process.Pid)
 				}
 			}

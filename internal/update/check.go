@@ -22,7 +22,7 @@ import (
 )
 
 // check refuses what cannot end well.
-func (u *Updater) check(f boot.Facts, parent view) error {
+func (u *Updater) check(ctx context.Context, f boot.Facts, parent view) error {
 	if err := f.Err(); err != nil {
 		return err
 	}
@@ -43,9 +43,11 @@ func (u *Updater) check(f boot.Facts, parent view) error {
 		return err
 	}
 	if f.Mode == boot.FollowsMenu {
-		return u.Boot.Room(context.Background(), dir)
+		if err := u.Boot.Room(ctx, dir); err != nil {
+			return err
+		}
 	}
-	return nil
+	return u.awaitQuiet(ctx, parent)
 }
 
 // selinux refuses where labels are enforced: a transaction would leave files without them.

@@ -106,6 +106,9 @@ func (u *Updater) Begin(ctx context.Context, q Request) (*Transaction, error) {
 	return t, err
 }
 
+// maxBegins bounds how often a beginning is tried again that others got in the way of.
+const maxBegins = 10
+
 // start begins a transaction. Where ready is given it enters the transaction,
 // before anybody can know of it, and ready prepares what is to be done.
 func (u *Updater) start(ctx context.Context, q Request, ready func(*Transaction) error) (*Transaction, *entry, error) {
@@ -115,8 +118,8 @@ func (u *Updater) start(ctx context.Context, q Request, ready func(*Transaction)
 	}
 	defer done()
 	t, err := u.begin(ctx, q, h)
-	if errors.Is(err, errTaken) {
-		t, err = u.begin(ctx, q, h) // the next number is ours
+	for tries := 1; again(err) && tries < maxBegins; tries++ {
+		t, err = u.begin(ctx, q, h)
 	}
 	if err != nil {
 		u.letGo(h)
@@ -156,7 +159,7 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 	if err != nil {
 		return nil, err
 	}
-	if err := u.check(f, parent); err != nil {
+	if err := u.check(ctx, f, parent); err != nil {
 		return nil, err
 	}
 	hidden, err := u.hiddenTrees()
@@ -213,6 +216,9 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 	}
 	if err := u.engine.Do(ctx, t.plan, stepPublish); err != nil {
 		return nil, t.giveUp(record.Failed, fmt.Errorf("cannot begin transaction %d: %w", n, classify(err)))
+	}
+	if err := u.undisturbed(parent); err != nil {
+		return nil, t.giveUp(record.Failed, fmt.Errorf("cannot begin transaction %d: %w", n, err))
 	}
 	if f.Mode == boot.FollowsMenu {
 		if _, err := u.refreshEntry(); err != nil { // what the first trial falls back to
