@@ -13,7 +13,7 @@ import (
 // that edits meet each other.
 
 var (
-	drawnNames   = rapid.SampledFrom([]string{"a", "b", "c", "d", "a.txupd-3", "shells", "fstab", "passwd"})
+	drawnNames   = rapid.SampledFrom([]string{"a", "b", "c", "d", "a.txupd-3", "shells", "fstab", "passwd", "machine-id"})
 	drawnLines   = rapid.SliceOfN(rapid.SampledFrom([]string{"1", "2", "3", "4", "x", "y", ""}), 0, 6)
 	drawnModes   = rapid.SampledFrom([]uint32{0o644, 0o600, 0o755, 0o4755, 0o2750})
 	drawnOwners  = rapid.SampledFrom([]string{"0:0", "5:5", "0:7", "9:0"})

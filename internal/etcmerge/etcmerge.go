@@ -24,7 +24,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 )
 
 var (
@@ -51,9 +50,13 @@ type Options struct {
 	// snapshot. With it, a link of the alternatives that leads nowhere there is
 	// not taken over. nil: every path does.
 	InSnapshot func(path string) bool
-	// Suspects, if not nil, are the only paths, relative to the trees, at which
-	// they can differ: a compare of the forks knows them. Directories in which
-	// something differs need not be among them. nil: everything is looked at.
+	// Suspects, if not nil, are all paths, relative to the trees, at which theirs
+	// differs from the ancestor: a compare of two forks knows them. Directories in
+	// which something differs need not be among them. Then the merge costs what
+	// changed; nothing else of it changes, but Changes is complete only with the
+	// paths at which ours differs from the ancestor too. No suspects at all are not
+	// nil, and not a reason not to merge: some rules look at what ours did.
+	// nil: everything is looked at.
 	Suspects []string
 	// Disposable: the target need not survive a power cut half-way, because the
 	// caller works on a fork or throws the target away then. Nothing is synced.
@@ -111,9 +114,6 @@ func New(ctx context.Context, trees Trees, opts Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.mergeAccounts(top); err != nil {
-		return nil, err
-	}
 	top.settleDifferences()
 	if err := p.resolve(top, nil, ""); err != nil {
 		return nil, err
@@ -126,18 +126,23 @@ func New(ctx context.Context, trees Trees, opts Options) (*Plan, error) {
 	return plan, nil
 }
 
-// scan looks at the suspects, or at everything.
+// scan looks at the suspects, or at everything, and settles the accounts.
 func (p *planner) scan(ctx context.Context) (*entry, error) {
-	if p.opts.Suspects != nil {
-		accounts := slices.ContainsFunc(p.opts.Suspects, func(path string) bool {
-			return p.rules.of(strings.Trim(path, "/")).Action == Accounts
-		})
-		top, err := scan(ctx, p.views, suspectsOf(p.opts.Suspects, accounts))
-		if !errors.Is(err, errLinked) {
+	if suspected := p.suspects(); suspected != nil {
+		top, err := scan(ctx, p.views, suspected)
+		if err == nil {
+			err = p.mergeAccounts(top)
+		}
+		// Links and owners of which we have not seen all need a look at everything.
+		if !errors.Is(err, errLinked) && (err != nil || len(p.accounts.renumbered) == 0) {
 			return top, err
 		}
 	}
-	return scan(ctx, p.views, nil)
+	top, err := scan(ctx, p.views, nil)
+	if err != nil {
+		return nil, err
+	}
+	return top, p.mergeAccounts(top)
 }
 
 func (t Trees) all() [3]*os.File {

@@ -242,7 +242,7 @@ func (p *planner) deletedHere(e *entry, path string, r rule) {
 func (p *planner) lost(e, in *entry, path string, r rule, what ...What) {
 	d := Decision{Path: path, Rule: r.name(), Decision: Conflict, What: what}
 	switch {
-	case r.quiet():
+	case r.quiet() && !e.sides[ours].isDir(): // rules are about files
 		d.Decision = Theirs
 	case e.sides[ours].holds():
 		e.result.aside = p.nameAside(e, in, parent(path))

@@ -3,6 +3,7 @@ package etcmerge
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -165,6 +166,16 @@ func ActionNames() string {
 		names[i] = string(a)
 	}
 	return strings.Join(names, ", ")
+}
+
+// live are the paths of rules that say so; with everywhere there are patterns too.
+func (rs rules) live() (paths []string, everywhere bool) {
+	for path, c := range rs.exact {
+		if c.Action == Live {
+			paths = append(paths, path)
+		}
+	}
+	return paths, slices.ContainsFunc(rs.patterns, func(c compiled) bool { return c.Action == Live })
 }
 
 // of finds the rule for a path. What an earlier merge kept aside is one of

@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// suspects are the paths at which trees can differ, part by part. What is not
-// on the way to one is the same in all three, and is not looked at.
+// suspects are the paths at which the running side can differ from the ancestor,
+// part by part. What is not on the way to one is not looked at: where the running
+// side did nothing, the snapshot's is the result.
 type suspects struct {
 	beneath map[string]*suspects
 }
@@ -18,9 +19,32 @@ type suspects struct {
 // errLinked: a file with several names is among the suspects, and the others may not be.
 var errLinked = errors.New("internal error: a suspect has other names")
 
-// suspectsOf builds the tree of some paths. Account files are merged together,
-// so that one of them brings the others with it.
-func suspectsOf(paths []string, accounts bool) *suspects {
+// suspects are those of the options, with what the rules make of them: account
+// files are merged together, and what always is as it runs may differ although
+// the running side did nothing. nil is everything.
+func (p *planner) suspects() *suspects {
+	if p.opts.Suspects == nil {
+		return nil
+	}
+	live, everywhere := p.rules.live()
+	if everywhere {
+		return nil
+	}
+	paths := append(live, p.opts.Suspects...)
+	for i, path := range paths {
+		paths[i] = strings.Trim(path, "/")
+	}
+	if slices.ContainsFunc(paths, func(path string) bool { return p.rules.of(path).Action == Accounts }) {
+		paths = append(paths, "login.defs")
+		for _, f := range formats {
+			paths = append(paths, f.name)
+		}
+	}
+	return suspectsOf(paths)
+}
+
+// suspectsOf builds the tree of some paths.
+func suspectsOf(paths []string) *suspects {
 	top := &suspects{}
 	add := func(path string) {
 		at := top
@@ -35,14 +59,8 @@ func suspectsOf(paths []string, accounts bool) *suspects {
 		}
 	}
 	for _, path := range paths {
-		if path = strings.Trim(path, "/"); path != "" && path != "." {
+		if path != "" && path != "." {
 			add(path)
-		}
-	}
-	if accounts {
-		add("login.defs")
-		for _, f := range formats {
-			add(f.name)
 		}
 	}
 	return top
