@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
 
 	"github.com/txupd/txupd/internal/testbed"
 )
@@ -15,18 +16,18 @@ import (
 // manager is a logind that only hands out locks, as the real one does: one end of a pipe.
 type manager struct {
 	asked chan [4]string
-	pipe  chan [2]*os.File
+	pipe  chan [2]int
 }
 
 // Inhibit is the method of org.freedesktop.login1.Manager.
 func (m *manager) Inhibit(what, who, why, mode string) (dbus.UnixFD, *dbus.Error) {
-	r, w, err := os.Pipe()
-	if err != nil {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return 0, dbus.MakeFailedError(err)
 	}
 	m.asked <- [4]string{what, who, why, mode}
-	m.pipe <- [2]*os.File{r, w}
-	return dbus.UnixFD(w.Fd()), nil
+	m.pipe <- p
+	return dbus.UnixFD(p[1]), nil
 }
 
 // TestDelayIsHeldUntilReleased: what logind watches is closed by release, and not before.
@@ -42,7 +43,7 @@ func TestDelayIsHeldUntilReleased(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	m := &manager{asked: make(chan [4]string, 1), pipe: make(chan [2]*os.File, 1)}
+	m := &manager{asked: make(chan [4]string, 1), pipe: make(chan [2]int, 1)}
 	if err := conn.Export(m, "/org/freedesktop/login1", "org.freedesktop.login1.Manager"); err != nil {
 		t.Fatal(err)
 	}
@@ -57,19 +58,23 @@ func TestDelayIsHeldUntilReleased(t *testing.T) {
 		t.Errorf("asked for %q", got)
 	}
 	pipe := <-m.pipe
-	defer pipe[0].Close()
-	pipe[1].Close() // the one that was sent is the last that is open
-	if err := pipe[0].SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+	lock := os.NewFile(uintptr(pipe[0]), "lock")
+	defer lock.Close()
+	// The one that was sent is the last that is open.
+	if err := unix.Close(pipe[1]); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pipe[0].Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err := lock.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("it is not held: %v", err)
 	}
 	release()
-	if err := pipe[0].SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := lock.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pipe[0].Read(make([]byte, 1)); err != io.EOF {
+	if _, err := lock.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("it is still held: %v", err)
 	}
 }
