@@ -62,6 +62,7 @@ var table = []struct {
 	// Whatever ran out of space, wherever it was: no layer above has to look for it.
 	{syscall.ENOSPC, "NoSpace", 8},
 	{syscall.EDQUOT, "NoSpace", 8},
+	{errors.ErrUnsupported, "NotSupported", 10},
 	{ErrFailed, "Failed", 1}, // last: what nothing else fits
 }
 

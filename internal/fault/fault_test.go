@@ -26,7 +26,8 @@ func TestExitCodesOfTheDesign(t *testing.T) {
 		nil: 0, ErrFailed: 1, ErrInvalidArgument: 2, ErrPackageManager: 3, ErrNotFound: 4, ErrProtected: 5, ErrBusy: 6, ErrStale: 7,
 		ErrNoSpace: 8, ErrNotAuthorized: 9, ErrNotSupported: 10, ErrConflicts: 11, ErrUnreconciled: 12, ErrCancelled: 130,
 		context.Canceled: 130, errors.New("of no kind"): 1,
-		fmt.Errorf("cannot write: %w", syscall.ENOSPC): 8, fmt.Errorf("cannot write: %w", syscall.EDQUOT): 8,
+		fmt.Errorf("cannot do it: %w", errors.ErrUnsupported): 10,
+		fmt.Errorf("cannot write: %w", syscall.ENOSPC):        8, fmt.Errorf("cannot write: %w", syscall.EDQUOT): 8,
 	} {
 		if got := Exit(err); got != want {
 			t.Errorf("exit code of %v is %d, want %d", err, got, want)

@@ -26,6 +26,9 @@ type Entry struct {
 // Numbers lists the numbers that are taken, in order, by whatever. It reads
 // one directory and nothing else.
 func (s *Store) Numbers() ([]Number, error) {
+	if err := s.present(); err != nil {
+		return nil, err
+	}
 	dir, err := os.Open(s.snapshots)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list snapshots: %w", err)

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -57,6 +58,9 @@ func (e *LayoutError) Error() string {
 // Unwrap returns the driver's error, if there was one.
 func (e *LayoutError) Unwrap() error { return e.Err }
 
+// Is makes errors.Is(err, errors.ErrUnsupported) work.
+func (e *LayoutError) Is(target error) bool { return target == errors.ErrUnsupported }
+
 // detect finds the layout of the system mounted at root.
 func detect(d Driver, root string, nested []string) (Layout, error) {
 	l := Layout{RootDir: root, SnapshotsDir: filepath.Join(root, ".snapshots")}
@@ -76,11 +80,11 @@ func detect(d Driver, root string, nested []string) (Layout, error) {
 	l.Snapshots, err = d.Info(l.SnapshotsDir)
 	switch {
 	case errors.Is(err, ErrNotSubvolume):
-		return l, &LayoutError{Root: root, Err: err, Missing: "its .snapshots is not a subvolume", Remedy: remedy(l)}
+		return l, &LayoutError{Root: root, Err: err, Missing: "its .snapshots is not a subvolume", Remedy: remedy(l, atTop(d, l))}
 	case errors.Is(err, fs.ErrNotExist):
-		return l, &LayoutError{Root: root, Err: err, Missing: "it has no .snapshots", Remedy: remedy(l)}
+		return l, &LayoutError{Root: root, Err: err, Missing: "it has no .snapshots", Remedy: remedy(l, atTop(d, l))}
 	case errors.Is(err, ErrNotBtrfs):
-		return l, elsewhere(l, err)
+		return l, elsewhere(d, l, err)
 	case err != nil:
 		return l, fmt.Errorf("cannot find the layout of %s: %w", root, err)
 	}
@@ -90,7 +94,7 @@ func detect(d Driver, root string, nested []string) (Layout, error) {
 		return l, fmt.Errorf("cannot find the layout of %s: %w", root, err)
 	}
 	if err != nil || same.UUID != l.Snapshots.UUID {
-		return l, elsewhere(l, err)
+		return l, elsewhere(d, l, err)
 	}
 
 	l.BootedNumber, _ = numberIn(l.Booted.Path, l.Snapshots.Path, RoleSnapshot)
@@ -137,14 +141,24 @@ func layoutName(d Driver, l Layout) (string, error) {
 	return LayoutCustom, nil
 }
 
-func elsewhere(l Layout, err error) error {
+func elsewhere(d Driver, l Layout, err error) error {
 	return &LayoutError{Root: l.RootDir, Err: err,
 		Missing: "its .snapshots is on another file system, and snapshots cannot cross from one to another",
-		Remedy:  "unmount it and take it out of /etc/fstab, then:\n" + remedy(l)}
+		Remedy:  "unmount it and take it out of /etc/fstab, then:\n" + remedy(l, atTop(d, l))}
+}
+
+// atTop lists the subvolumes at the top level: .snapshots may be there and just
+// not mounted. What cannot be looked at is not known to be there.
+func atTop(d Driver, l Layout) []Subvolume {
+	top, err := d.Nested(l.RootDir, TopLevel)
+	if err != nil {
+		return nil
+	}
+	return top
 }
 
 // remedy says how to mount the .snapshots that there is, or make one.
-func remedy(l Layout) string {
+func remedy(l Layout, top []Subvolume) string {
 	device := fmt.Sprintf(`"$(findmnt -nvo SOURCE %s)"`, shellWord(l.RootDir))
 	at := shellWord(l.SnapshotsDir)
 	subvolume, lines := "", []string{}
@@ -155,11 +169,13 @@ func remedy(l Layout) string {
 		if l.Booted.Path == "root" {
 			subvolume = "snapshots"
 		}
-		lines = append(lines,
-			"mount -o subvolid=5 "+device+" /mnt",
-			"btrfs subvolume create /mnt/"+subvolume,
-			"chmod 750 /mnt/"+subvolume,
-			"umount /mnt")
+		if !slices.ContainsFunc(top, func(sv Subvolume) bool { return sv.Path == subvolume }) {
+			lines = append(lines,
+				"mount -o subvolid=5 "+device+" /mnt",
+				"btrfs subvolume create /mnt/"+subvolume,
+				"chmod 750 /mnt/"+subvolume,
+				"umount /mnt")
+		}
 	}
 	lines = append(lines,
 		"mkdir -p "+at,

@@ -7,16 +7,21 @@ import (
 )
 
 func TestRemedyMountsTheSnapshotsThatThereAre(t *testing.T) {
-	for _, test := range []struct{ name, booted, want, lacks string }{
-		{"a snapshot of openSUSE", "@/.snapshots/1/snapshot", "subvol=/@/.snapshots ", "subvolume create"},
-		{"a snapshot of a flat system", "@snapshots/7/snapshot", "subvol=/@snapshots ", "subvolume create"},
-		{"a flat root", "@", "subvolume create /mnt/@snapshots", ""},
-		{"Fedora's root", "root", "subvolume create /mnt/snapshots", ""},
-		{"the top level", "", "subvolume create /mnt/@snapshots", ""},
-		{"a root of that name", "a/snapshot", "subvolume create /mnt/@snapshots", ""},
+	there := []Subvolume{{Path: "@home"}, {Path: "@snapshots"}}
+	for _, test := range []struct {
+		name, booted, want, lacks string
+		top                       []Subvolume
+	}{
+		{"a snapshot of openSUSE", "@/.snapshots/1/snapshot", "subvol=/@/.snapshots ", "subvolume create", nil},
+		{"a snapshot of a flat system", "@snapshots/7/snapshot", "subvol=/@snapshots ", "subvolume create", nil},
+		{"a flat root", "@", "subvolume create /mnt/@snapshots", "", nil},
+		{"a flat root that has them", "@", "subvol=/@snapshots ", "subvolume create", there},
+		{"Fedora's root", "root", "subvolume create /mnt/snapshots", "", there},
+		{"the top level", "", "subvolume create /mnt/@snapshots", "", nil},
+		{"a root of that name", "a/snapshot", "subvolume create /mnt/@snapshots", "", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := remedy(Layout{RootDir: "/", SnapshotsDir: "/.snapshots", Booted: Subvolume{Path: test.booted}})
+			got := remedy(Layout{RootDir: "/", SnapshotsDir: "/.snapshots", Booted: Subvolume{Path: test.booted}}, test.top)
 			if !strings.Contains(got, test.want) || test.lacks != "" && strings.Contains(got, test.lacks) {
 				t.Errorf("the remedy is\n%s", got)
 			}

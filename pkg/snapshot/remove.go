@@ -41,6 +41,9 @@ func (s *Store) Remove(req RemoveRequest) error {
 	if _, err := transaction(req.UUID); err != nil {
 		return err
 	}
+	if err := s.present(); err != nil {
+		return err // nothing there would be taken for nothing left
+	}
 	dying := filepath.Join(s.state, delPrefix+req.UUID)
 	for _, dir := range []string{dying, filepath.Join(s.state, newPrefix+req.UUID)} {
 		if err := s.removeDir(dir, "", req); err != nil {
@@ -81,6 +84,9 @@ type Orphan struct {
 
 // Orphans lists them; Remove with their UUID ends them.
 func (s *Store) Orphans() ([]Orphan, error) {
+	if err := s.present(); err != nil {
+		return nil, err
+	}
 	entries, err := os.ReadDir(s.state)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

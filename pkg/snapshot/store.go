@@ -168,9 +168,26 @@ func (s *Store) Path(n Number, role Role) string {
 	return filepath.Join(s.Dir(n), string(role))
 }
 
+// present is a *LayoutError where .snapshots is not mounted any more. What lies
+// below it is a directory of the running root, in which nothing is ever made.
+func (s *Store) present() error {
+	found, err := s.driver.Info(s.snapshots)
+	if err == nil && found.Identity() == s.layout.Snapshots.Identity() {
+		return nil
+	}
+	return &LayoutError{
+		Root: s.layout.RootDir, Err: err,
+		Missing: fmt.Sprintf("its .snapshots (subvolume %s) is not mounted any more: mount %s", s.layout.Snapshots.Path, shellWord(s.snapshots)),
+		Remedy:  "mount " + shellWord(s.snapshots),
+	}
+}
+
 // StateDir is the directory for txupd's own state beside the snapshots
 // (.snapshots/.txupd). It is made if need be, for root only.
 func (s *Store) StateDir() (string, error) {
+	if err := s.present(); err != nil {
+		return "", err
+	}
 	err := os.Mkdir(s.state, 0o700)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("cannot make the directory for state: %w", err)

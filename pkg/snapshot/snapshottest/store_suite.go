@@ -203,7 +203,7 @@ func testOpenMissing(t *testing.T, s *system) {
 	s.must(s.Create(bare))
 	_, err := snapshot.Open(bare, s.Driver, snapshot.Options{})
 	var layout *snapshot.LayoutError
-	if !errors.As(err, &layout) || layout.Missing != "it has no .snapshots" || !strings.Contains(layout.Remedy, "btrfs subvolume create") {
+	if !errors.As(err, &layout) || layout.Missing != "it has no .snapshots" || !strings.Contains(layout.Remedy, "mount -o subvol=/@snapshots ") {
 		t.Errorf("without .snapshots: %v", err)
 	}
 	s.must(os.Mkdir(filepath.Join(bare, ".snapshots"), 0o755))
