@@ -221,7 +221,7 @@ func (m *matrix) run() {
 			return // what is wrong now would be wrong in every one that follows
 		}
 	}
-	t.Logf("%d failpoints × %d kinds: %d cells", len(cells)/len(m.kinds), len(m.kinds), len(cells))
+	t.Attr("size", fmt.Sprintf("%d failpoints × %d kinds = %d cells", len(cells)/len(m.kinds), len(m.kinds), len(cells)))
 }
 
 // cells lets the scenario run once and sees which failpoints it passes.

@@ -1,6 +1,7 @@
 // Command testsummary reads the events of `go test -json` and prints what a
-// person wants to know: a line a package, the whole output of what failed, what
-// was skipped and why, and a count. It exits 1 if anything failed.
+// person wants to know: a line a package, the attributes that tests have set, the
+// whole output of what failed, what was skipped and why, and a count. It exits 1
+// if anything failed.
 package main
 
 import (
@@ -23,6 +24,7 @@ type event struct {
 	Elapsed     float64
 	Output      string
 	FailedBuild string
+	Key, Value  string // of an attribute
 }
 
 type test struct{ pkg, name string }
@@ -77,6 +79,8 @@ func (t *tally) add(e event, out io.Writer) {
 	switch e.Action {
 	case "build-output":
 		t.builds[e.ImportPath] = append(t.builds[e.ImportPath], e.Output)
+	case "attr":
+		fmt.Fprintf(out, "         %s: %s\n", e.Test, e.Value)
 	case "output":
 		t.output[key] = append(t.output[key], e.Output)
 	case "pass", "fail", "skip":

@@ -39,6 +39,10 @@ func TestSummaryShowsWhatFailedAndWhatWasSkipped(t *testing.T) {
 			"import \"testing\"\nfunc TestA(t *testing.T) { t.Log(\"chatter\") }\n", 0,
 			[]string{"ok       example.org/m", "1 passed, 0 failed, 0 skipped"}, "chatter",
 		},
+		"tells a figure": {
+			"import \"testing\"\nfunc TestA(t *testing.T) { t.Attr(\"size\", \"6 × 7 = 42 cells\") }\n", 0,
+			[]string{"         TestA: 6 × 7 = 42 cells\n", "1 passed"}, "size",
+		},
 		"failed": {
 			"import \"testing\"\nfunc TestA(t *testing.T) { t.Run(\"sub\", func(t *testing.T) { t.Error(\"wrong number\") }) }\nfunc TestB(t *testing.T) {}\n", 1,
 			[]string{"FAILED   example.org/m TestA/sub", "wrong number", "1 passed, 2 failed, 0 skipped"}, "TestB",
