@@ -151,7 +151,7 @@ func (u *Updater) takeUp(t *Transaction) error {
 		return err
 	}
 	defer u.work.Done()
-	if err := sandbox.Tidy(u.Store.Path(t.number, snapshot.RoleSnapshot)); err != nil {
+	if err := errors.Join(u.Store.DropLeftovers(t.number), sandbox.Tidy(u.Store.Path(t.number, snapshot.RoleSnapshot))); err != nil {
 		u.letGo(h)
 		return err
 	}

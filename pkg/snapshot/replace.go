@@ -73,3 +73,20 @@ func settle(file *os.File) error {
 	}
 	return file.Sync() // a file system without extents
 }
+
+// DropLeftovers removes what a crash kept from being renamed beside snapshot n.
+func (s *Store) DropLeftovers(n Number) error {
+	names, err := filepath.Glob(filepath.Join(s.Dir(n), ".*-*"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if info, err := os.Lstat(name); err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		if err := os.Remove(name); err != nil {
+			return fmt.Errorf("cannot remove what a crash left: %w", err)
+		}
+	}
+	return nil
+}
