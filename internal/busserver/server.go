@@ -96,8 +96,9 @@ func overtakes(e, before update.Event) bool {
 var ErrTaken = errors.New("another txupd serves this bus")
 
 // Serve serves u, nil where everything is refused: it connects, takes the name and answers until ctx ends, the bus goes away,
-// or nobody has asked for anything during idle (0: never). ready is called once
-// callers are served.
+// or nobody has asked for anything during idle (0: never). Where everything is
+// refused it is for idle only, however many ask: the next daemon looks again.
+// ready is called once callers are served.
 func (s *Server) Serve(u *update.Updater, idle time.Duration, ready func()) error {
 	s.updater = u // before anybody can call
 	if err := s.connect(); err != nil {
@@ -120,6 +121,7 @@ func (s *Server) Serve(u *update.Updater, idle time.Duration, ready func()) erro
 		return err
 	}
 	ready()
+	began := time.Now()
 	var tick <-chan time.Time
 	if idle > 0 {
 		ticker := time.NewTicker(max(idle/4, 10*time.Millisecond))
@@ -140,7 +142,7 @@ func (s *Server) Serve(u *update.Updater, idle time.Duration, ready func()) erro
 		case <-s.wake:
 			s.emitAll()
 		case <-tick:
-			if !s.idleFor(idle) {
+			if !s.idleFor(idle) && (s.refuse == nil || time.Since(began) < idle) {
 				continue
 			}
 			if leave, err := s.retire(); leave || err != nil {
