@@ -22,8 +22,8 @@ type credentials struct{ uid, pid uint32 }
 func (s *Server) credentials(c *caller) (credentials, error) {
 	c.asking.Lock()
 	defer c.asking.Unlock()
-	if c.known != nil {
-		return *c.known, nil
+	if known := c.known.Load(); known != nil {
+		return *known, nil
 	}
 	var all map[string]dbus.Variant
 	err := s.conn.BusObject().CallWithContext(c.ctx, "org.freedesktop.DBus.GetConnectionCredentials", 0, c.name).Store(&all)
@@ -35,8 +35,8 @@ func (s *Server) credentials(c *caller) (credentials, error) {
 		return credentials{}, fmt.Errorf("%w: the bus does not know who called", fault.ErrNotAuthorized)
 	}
 	pid, _ := all["ProcessID"].Value().(uint32)
-	c.known = &credentials{uid, pid}
-	return *c.known, nil
+	c.known.Store(&credentials{uid, pid})
+	return credentials{uid, pid}, nil
 }
 
 // actor describes the caller for the record.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -36,10 +37,13 @@ type caller struct {
 	ctx   context.Context
 	leave context.CancelCauseFunc
 
-	asking sync.Mutex   // while the bus is asked who it is
-	known  *credentials // once the bus was asked
+	asking sync.Mutex                  // while the bus is asked who it is
+	known  atomic.Pointer[credentials] // once the bus was asked
 
-	calls int // under way; the callers' lock
+	// What the callers' lock guards:
+	calls       int         // under way
+	queue       []*incoming // calls that came before it was known who calls
+	identifying bool        // somebody sees to the queue
 }
 
 // callers are all of them.
@@ -58,9 +62,6 @@ func newCallers(ctx context.Context) *callers {
 
 // enter lets a call in or says what it is too much of.
 func (cs *callers) enter(in *incoming) error {
-	if in.size > maxCall {
-		return errLimits("the call is %d bytes long, at most %d are accepted", in.size, maxCall)
-	}
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := cs.all[in.sender]
@@ -69,17 +70,25 @@ func (cs *callers) enter(in *incoming) error {
 		c.ctx, c.leave = context.WithCancelCause(cs.ctx)
 		cs.all[in.sender] = c
 	}
+	in.from = c
+	if in.size > maxCall {
+		return errLimits("the call is %d bytes long, at most %d are accepted", in.size, maxCall)
+	}
 	if c.calls >= maxCalls {
 		return errLimits("%d calls of yours are under way, at most so many are accepted: wait for answers", maxCalls)
 	}
-	if in.size > smallCall {
-		if cs.pending+in.size > maxPending {
-			return errLimits("the call is %d bytes long, and too many such calls are under way: try again", in.size)
+	if in.size > smallCall && cs.pending+in.size > maxPending {
+		return errLimits("the call is %d bytes long, and too many such calls are under way: try again", in.size)
+	}
+	if known := c.known.Load(); known != nil {
+		if err := cs.enterUser(in, known.uid); err != nil {
+			return err
 		}
+	}
+	if in.size > smallCall {
 		cs.pending += in.size
 	}
 	c.calls++
-	in.from = c
 	return nil
 }
 
@@ -91,27 +100,59 @@ func (cs *callers) left(in *incoming) {
 	if in.size > smallCall {
 		cs.pending -= in.size
 	}
+	if uid := in.user; uid != nil {
+		if cs.users[*uid]--; cs.users[*uid] == 0 {
+			delete(cs.users, *uid)
+		}
+	}
 }
 
-// enterUser counts a call for its user, once that is known.
-func (cs *callers) enterUser(uid uint32) (leave func(), err error) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
+// enterUser counts a call for its user; cs.mu is held.
+func (cs *callers) enterUser(in *incoming, uid uint32) error {
 	if uid != 0 && cs.users[uid] >= maxUserCalls {
-		return nil, errLimits("%d calls of yours are under way, at most so many are accepted of one user: wait for answers", maxUserCalls)
+		return errLimits("%d calls of yours are under way, at most so many are accepted of one user: wait for answers", maxUserCalls)
+	}
+	if uid != 0 && in.size > maxStranger {
+		return errLimits("the call is %d bytes long, at most %d are accepted of who is not root", in.size, maxStranger)
 	}
 	cs.users[uid]++
-	return func() {
-		cs.mu.Lock()
-		defer cs.mu.Unlock()
-		if cs.users[uid]--; cs.users[uid] == 0 {
-			delete(cs.users, uid)
-		}
-	}, nil
+	in.user = &uid
+	return nil
 }
 
-// gone forgets who has left the bus: what was only asked for its sake ends.
-func (cs *callers) gone(name string) {
+// waits puts a call into its caller's queue if it is not known who that is.
+// first tells that nobody sees to the queue yet.
+func (cs *callers) waits(in *incoming) (queued, first bool) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if in.user != nil {
+		return false, false
+	}
+	c := in.from
+	c.queue = append(c.queue, in)
+	first = !c.identifying
+	c.identifying = true
+	return true, first
+}
+
+// dequeue empties the queue of a caller.
+func (cs *callers) dequeue(c *caller) []*incoming {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	queue := c.queue
+	c.queue, c.identifying = nil, false
+	return queue
+}
+
+// count is enterUser for a call that waited.
+func (cs *callers) count(in *incoming, uid uint32) error {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.enterUser(in, uid)
+}
+
+// gone forgets who has left the bus: what was only asked for its sake ends. It is nil for one who never called.
+func (cs *callers) gone(name string) *caller {
 	cs.mu.Lock()
 	c := cs.all[name]
 	delete(cs.all, name)
@@ -119,4 +160,13 @@ func (cs *callers) gone(name string) {
 	if c != nil {
 		c.leave(errLeft)
 	}
+	return c
+}
+
+// uid is the user's, and nobody's as long as it is not known.
+func (c *caller) uid() uint32 {
+	if known := c.known.Load(); known != nil {
+		return known.uid
+	}
+	return ^uint32(0)
 }

@@ -40,22 +40,60 @@ const (
 func (s *Server) receive() receiver {
 	return receiver{
 		accept: s.callers.enter,
-		refuse: func(in *incoming, why error) { s.answer(in, nil, why) },
-		serve:  func(in *incoming) { s.handling.Go(func() { s.handle(in) }) },
+		refuse: s.turnAway,
+		serve: func(in *incoming) {
+			queued, first := s.callers.waits(in)
+			switch {
+			case first:
+				s.handling.Go(func() { s.identify(in.from) })
+			case !queued:
+				s.handling.Go(func() { s.handle(in) })
+			}
+		},
+	}
+}
+
+// identify finds out who calls, and serves what came meanwhile.
+func (s *Server) identify(c *caller) {
+	leave := s.enter()
+	defer leave()
+	<-s.connected
+	if s.conn == nil {
+		return
+	}
+	user, unknown := s.credentials(c)
+	for _, in := range s.callers.dequeue(c) {
+		err := unknown
+		if err == nil {
+			err = s.callers.count(in, user.uid)
+		}
+		if err != nil {
+			s.turnAway(in, err)
+			s.callers.left(in)
+			continue
+		}
+		s.handling.Go(func() { s.handle(in) })
 	}
 }
 
 // handle serves one call to its end.
 func (s *Server) handle(in *incoming) {
 	defer s.callers.left(in)
-	<-s.connected
-	if s.conn == nil {
-		return
-	}
 	leave := s.enter()
 	defer leave()
 	values, err := s.serve(in)
 	s.answer(in, values, err)
+}
+
+// turnAway answers a call that was not let in, unless even that is too much for its caller.
+func (s *Server) turnAway(in *incoming, why error) {
+	raw, err := s.link.encode(failed(in, why), 0)
+	if err == nil && in.wantsAnswer() && s.ledger.book(in.from, in.from.uid(), debt{bytes: len(raw)}) {
+		err = s.link.send(raw, nil)
+	}
+	if err != nil {
+		s.log.Debug("cannot answer", "caller", in.sender, "error", err)
+	}
 }
 
 func (s *Server) serve(in *incoming) (values []any, err error) {
@@ -89,22 +127,11 @@ func (s *Server) serve(in *incoming) (values []any, err error) {
 		// Nobody would take the descriptors.
 		return nil, fmt.Errorf("%w: %s answers with descriptors, and no answer is wanted", fault.ErrInvalidArgument, name)
 	}
-	user, err := s.credentials(in.from)
-	if err != nil {
-		return nil, err
-	}
-	leave, err := s.callers.enterUser(user.uid)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	if user.uid != 0 && in.size > maxStranger {
-		return nil, errLimits("the call is %d bytes long, at most %d are accepted of who is not root", in.size, maxStranger)
-	}
+	uid := *in.user
 	c := &call{ctx: s.ctx, from: in.from, path: in.path, number: number}
 	if !m.private { // only a question: it ends with who asked it, and has its turn
 		c.ctx = in.from.ctx
-		done, err := s.turns.take(c.ctx, lineKey{user.uid, m.slow || k.handsOut[name]}, in.sender)
+		done, err := s.turns.take(c.ctx, lineKey{uid, m.slow || k.handsOut[name]}, in.sender)
 		if err != nil {
 			return nil, err
 		}
@@ -131,7 +158,7 @@ func (s *Server) serve(in *incoming) (values []any, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.documents.open(user.uid, values)
+	return s.documents.open(uid, values)
 }
 
 // admits decides what needs no look at the arguments.
@@ -178,15 +205,25 @@ func (s *Server) answer(in *incoming, values []any, failure error) {
 	if !in.wantsAnswer() {
 		return
 	}
+	var raw []byte
 	if failure == nil {
-		err := s.link.send(reply(in, body), files)
-		if err == nil {
-			return
+		var err error
+		if raw, err = s.link.encode(reply(in, body), len(files)); err != nil {
+			failure = fmt.Errorf("internal error: the answer cannot be sent: %w", err)
 		}
-		// It is not one that the bus takes: whoever waits is told, if the bus is there at all.
-		failure = fmt.Errorf("internal error: the answer cannot be sent: %w", err)
 	}
-	if err := s.link.send(failed(in, failure), nil); err != nil {
+	var err error
+	if failure != nil {
+		files = nil
+		raw, err = s.link.encode(failed(in, failure), 0)
+	}
+	if err == nil {
+		err = s.ledger.wait(s.conn.Context(), in.from, in.from.uid(), debt{len(raw), len(files)})
+	}
+	if err == nil {
+		err = s.link.send(raw, files)
+	}
+	if err != nil {
 		s.log.Debug("cannot answer", "caller", in.sender, "error", err)
 	}
 }

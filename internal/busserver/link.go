@@ -36,9 +36,10 @@ const busName = "org.freedesktop.DBus"
 // incoming is a method call as it came.
 type incoming struct {
 	header
-	size int64   // of the whole message (bytes)
-	raw  []byte  // all of it, once it was accepted
-	from *caller // once it was accepted
+	size int64  // of the whole message (bytes)
+	raw  []byte // all of it, once it was accepted
+	from *caller
+	user *uint32 // for whom it is counted, once that is known
 }
 
 func (in *incoming) wantsAnswer() bool { return in.flags&dbus.FlagNoReplyExpected == 0 }
@@ -202,20 +203,28 @@ func (l *link) negotiate() error {
 
 func (l *link) Close() error { return l.socket.Close() }
 
-// send sends a message with the files that its descriptors stand for, in their order.
-func (l *link) send(message *dbus.Message, files []*os.File) error {
-	if len(files) > 0 {
-		message.Headers[dbus.FieldUnixFDs] = dbus.MakeVariant(uint32(len(files)))
+// encode makes the bytes of a message that goes with so many files.
+func (l *link) encode(message *dbus.Message, files int) ([]byte, error) {
+	if files > 0 {
+		message.Headers[dbus.FieldUnixFDs] = dbus.MakeVariant(uint32(files))
 	}
 	var b bytes.Buffer
 	if err := message.EncodeTo(&b, binary.LittleEndian); err != nil {
-		return err
+		return nil, err
+	}
+	if b.Len() > maxAnswer {
+		return nil, tooLong(b.Len())
 	}
 	// Bytes 8 to 11 are the serial, which the library sets in its own messages only.
 	binary.LittleEndian.PutUint32(b.Bytes()[8:], l.GetSerial())
+	return b.Bytes(), nil
+}
+
+// send sends what encode made, with the files that its descriptors stand for, in their order.
+func (l *link) send(raw []byte, files []*os.File) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.put(b.Bytes(), files)
+	return l.put(raw, files)
 }
 
 // tooLong is a message that the bus would not take.

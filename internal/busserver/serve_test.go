@@ -32,6 +32,7 @@ const testXML = `
   <method name="Wait"><arg name="options" type="a{sv}" direction="in"/></method>
   <method name="Work"><arg name="options" type="a{sv}" direction="in"/></method>
   <method name="Say"><arg name="what" type="s" direction="in"/><arg name="answer" type="s" direction="out"/></method>
+  <method name="Much"><arg name="size" type="u" direction="in"/><arg name="answer" type="s" direction="out"/></method>
   <method name="Document"><arg name="size" type="u" direction="in"/><arg name="document" type="h" direction="out"/></method>
  </interface>`
 
@@ -77,6 +78,7 @@ func serveTest(t *testing.T) *testServer {
 				return []any{said}, nil
 			}
 		}},
+		"Much":     {run: func(c *call) ([]any, error) { return []any{strings.Repeat("x", int(c.args[0].(uint32)))}, nil }},
 		"Document": {run: func(c *call) ([]any, error) { return []any{document(make([]byte, c.args[0].(uint32)))}, nil }},
 	}})
 	if err != nil {
@@ -215,15 +217,16 @@ func errorName(err error) string {
 
 const limits = "org.freedesktop.DBus.Error.LimitsExceeded"
 
-// TestFloodOfOneIsRefusedAndOthersAreAnswered: 10,000 calls of methods that do
-// not return, without reading an answer, of both kinds and without wanting one.
+// TestFloodOfOneIsRefusedAndOthersAreAnswered: thousands of calls of methods that
+// do not return, without reading an answer, of both kinds and without wanting one.
 func TestFloodOfOneIsRefusedAndOthersAreAnswered(t *testing.T) {
 	for name, c := range map[string]struct {
 		method string
 		flags  dbus.Flags
+		calls  int
 	}{
-		"questions": {"Wait", 0}, "changes": {"Work", 0}, "without answers": {"Wait", dbus.FlagNoReplyExpected},
-		"quick questions": {"Ask", 0},
+		"questions": {"Wait", 0, 10_000}, "changes": {"Work", 0, 2000}, "without answers": {"Wait", dbus.FlagNoReplyExpected, 2000},
+		"quick questions": {"Ask", 0, 2000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ts := serveTest(t)
@@ -231,7 +234,7 @@ func TestFloodOfOneIsRefusedAndOthersAreAnswered(t *testing.T) {
 			ts.answers(other)
 			before := ts.calm()
 			flood := ts.raw()
-			for i := range 10_000 {
+			for i := range c.calls {
 				send(t, flood, c.method, c.flags, options{})
 				if i%1000 == 0 {
 					ts.answers(other)
@@ -457,6 +460,75 @@ func TestDocumentIsDroppedWhenNobodyReadsIt(t *testing.T) {
 	})
 	if n, err := io.Copy(io.Discard, f); err != nil || n >= 4<<20 {
 		t.Errorf("%d bytes were left in the pipe, %v", n, err)
+	}
+}
+
+// TestClientThatReadsNothingMutesNobody: what the bus keeps for it counts as
+// ours, and beyond its bounds the bus would not read what we say to anybody.
+func TestClientThatReadsNothingMutesNobody(t *testing.T) {
+	for what, c := range map[string]struct {
+		method string
+		size   uint32
+		calls  int
+	}{
+		"bytes": {"Much", 1 << 20, 200}, "descriptors": {"Document", 10, 600}, "large documents": {"Document", 1 << 20, 600}, "refusals": {"Nothing", 0, 600},
+	} {
+		t.Run(what, func(t *testing.T) {
+			ts := serveTest(t)
+			other, reads := ts.client(), ts.raw()
+			ts.answers(other)
+			before := ts.calm()
+			deaf := ts.raw()
+			for i := range c.calls {
+				send(t, deaf, c.method, 0, c.size)
+				if i%25 == 0 {
+					ts.answers(other)
+				}
+			}
+			// What it did not read is not held against who reads.
+			for range 20 {
+				if _, err := reads.Answer(send(t, reads, "Much", 0, uint32(1<<20))); err != nil {
+					t.Errorf("a client that reads: %v", err)
+				}
+			}
+			if kept, err := ts.kept(t.Context(), deaf.Name); err != nil || kept.bytes > 4<<20 || kept.files > 2*perCallerDebt.files {
+				t.Errorf("the bus keeps %+v for it, %v", kept, err)
+			}
+			deaf.Close()
+			ts.eventually("everything ends", func() bool { return runtime.NumGoroutine() <= before })
+			ts.ledger.mu.Lock()
+			defer ts.ledger.mu.Unlock()
+			if len(ts.ledger.owing) > 2 {
+				t.Errorf("the ledger has %d accounts left: %+v", len(ts.ledger.owing), ts.ledger.all)
+			}
+		})
+	}
+}
+
+// TestAnswersWaitForWhoReadsAfterAll: nothing is lost of what a slow client asked for.
+func TestAnswersWaitForWhoReadsAfterAll(t *testing.T) {
+	ts := serveTest(t)
+	r, other := ts.raw(), ts.client()
+	var serials []uint32
+	for range 30 {
+		serials = append(serials, send(t, r, "Much", 0, uint32(1<<20)))
+	}
+	ts.answers(other)
+	ts.eventually("answers wait", func() bool {
+		ts.ledger.mu.Lock()
+		defer ts.ledger.mu.Unlock()
+		return len(ts.ledger.owing) > 0 && ts.ledger.all.bytes > 1<<20
+	})
+	wanted := map[uint32]bool{}
+	for _, serial := range serials {
+		wanted[serial] = true
+	}
+	for len(wanted) > 0 {
+		serial, err := r.Next()
+		if err != nil || !wanted[serial] {
+			t.Fatalf("answer to %d, %v; %d are missing", serial, err, len(wanted))
+		}
+		delete(wanted, serial)
 	}
 }
 

@@ -33,6 +33,7 @@ type Server struct {
 	callers   *callers
 	turns     *turns
 	documents *documents
+	ledger    *ledger
 	handling  sync.WaitGroup // of calls
 
 	manager, transaction, snapshot, branch kind
@@ -65,6 +66,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		address: c.Address, connected: make(chan struct{}), callers: newCallers(ctx), turns: newTurns(), owners: map[string]map[owned]bool{}, wake: make(chan struct{}, 1), announced: map[uint64]bool{},
 	}
 	s.documents = newDocuments(s.enter)
+	s.ledger = newLedger(s.kept)
 	if err := s.kinds(); err != nil {
 		return nil, err
 	}
@@ -267,7 +269,9 @@ func (s *Server) left(sig *dbus.Signal) {
 		return
 	}
 	name, _ := sig.Body[0].(string)
-	s.callers.gone(name)
+	if c := s.callers.gone(name); c != nil {
+		s.ledger.forget(c)
+	}
 	s.mu.Lock()
 	orphans := s.owners[name]
 	delete(s.owners, name)

@@ -8,10 +8,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
@@ -40,22 +42,44 @@ type RawCall struct {
 	Files       []int  // descriptors that go along
 }
 
-// Raw connects to the bus and says hello.
-func (b *Bus) Raw() (*RawBus, error) {
-	path, _ := strings.CutPrefix(b.Address, "unix:path=")
-	socket, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+// Raw connects to the bus as who we are and says hello.
+func (b *Bus) Raw() (*RawBus, error) { return b.RawAs(os.Geteuid()) }
+
+// RawAs connects to the bus as another user, for which we have to be root.
+func (b *Bus) RawAs(uid int) (*RawBus, error) {
+	socket, err := b.dialAs(uid)
 	if err != nil {
 		return nil, err
 	}
 	r := &RawBus{socket: socket, in: bufio.NewReader(socket)}
-	if err := r.begin(); err != nil {
+	if err := r.begin(uid); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot connect to the bus: %w", err), socket.Close())
 	}
 	return r, nil
 }
 
-func (r *RawBus) begin() error {
-	for _, line := range []string{fmt.Sprintf("\x00AUTH EXTERNAL %x\r\n", fmt.Sprint(os.Geteuid())), "NEGOTIATE_UNIX_FD\r\n"} {
+// dialAs connects in a thread that has become the user: the kernel tells the
+// bus who a socket's other end was when it connected.
+func (b *Bus) dialAs(uid int) (socket *net.UnixConn, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if uid != os.Geteuid() {
+			runtime.LockOSThread() // for good: the thread ends with this goroutine
+			if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); errno != 0 {
+				err = fmt.Errorf("cannot become user %d: %w", uid, errno)
+				return
+			}
+		}
+		path, _ := strings.CutPrefix(b.Address, "unix:path=")
+		socket, err = net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	}()
+	<-done
+	return socket, err
+}
+
+func (r *RawBus) begin(uid int) error {
+	for _, line := range []string{fmt.Sprintf("\x00AUTH EXTERNAL %x\r\n", fmt.Sprint(uid)), "NEGOTIATE_UNIX_FD\r\n"} {
 		if _, err := r.socket.Write([]byte(line)); err != nil {
 			return err
 		}
@@ -81,11 +105,40 @@ func (r *RawBus) begin() error {
 	return dbus.Store(m.Body, &r.Name)
 }
 
+// Patience ends reads and writes that take longer than that from now on.
+func (r *RawBus) Patience(d time.Duration) error { return r.socket.SetDeadline(time.Now().Add(d)) }
+
 // Close leaves the bus.
 func (r *RawBus) Close() error { return r.socket.Close() }
 
 // Send sends a message and returns its serial.
 func (r *RawBus) Send(c RawCall) (uint32, error) {
+	raw, err := r.encode(c)
+	if err != nil {
+		return 0, err
+	}
+	if len(c.Files) > 0 {
+		n, _, err := r.socket.WriteMsgUnix(raw, unix.UnixRights(c.Files...), nil)
+		if err != nil {
+			return 0, err
+		}
+		raw = raw[n:]
+	}
+	_, err = r.socket.Write(raw)
+	return r.serial, err
+}
+
+// SendHalf sends only the first half of a message.
+func (r *RawBus) SendHalf(c RawCall) error {
+	raw, err := r.encode(c)
+	if err != nil {
+		return err
+	}
+	_, err = r.socket.Write(raw[:len(raw)/2])
+	return err
+}
+
+func (r *RawBus) encode(c RawCall) ([]byte, error) {
 	if c.Type == 0 {
 		c.Type = dbus.TypeMethodCall
 	}
@@ -105,7 +158,7 @@ func (r *RawBus) Send(c RawCall) (uint32, error) {
 	if c.Signature != "" {
 		signature, err := dbus.ParseSignature(c.Signature)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		m.Headers[dbus.FieldSignature] = dbus.MakeVariant(signature)
 	}
@@ -114,22 +167,13 @@ func (r *RawBus) Send(c RawCall) (uint32, error) {
 	}
 	var head bytes.Buffer
 	if err := m.EncodeTo(&head, binary.LittleEndian); err != nil {
-		return 0, err
+		return nil, err
 	}
 	r.serial++
 	raw := head.Bytes()
 	binary.LittleEndian.PutUint32(raw[4:], uint32(len(c.Body)))
 	binary.LittleEndian.PutUint32(raw[8:], r.serial)
-	raw = append(raw, c.Body...)
-	if len(c.Files) > 0 {
-		n, _, err := r.socket.WriteMsgUnix(raw, unix.UnixRights(c.Files...), nil)
-		if err != nil {
-			return 0, err
-		}
-		raw = raw[n:]
-	}
-	_, err := r.socket.Write(raw)
-	return r.serial, err
+	return append(raw, c.Body...), nil
 }
 
 // Answer reads up to the answer to a call. An error message is a dbus.Error.
@@ -150,8 +194,18 @@ func (r *RawBus) Answer(serial uint32) (*dbus.Message, error) {
 	}
 }
 
-// Drain reads whatever comes until the connection ends.
-func (r *RawBus) Drain() { _, _ = io.Copy(io.Discard, r.in) }
+// Next reads the next answer, whatever it is to, and returns the serial of its call.
+func (r *RawBus) Next() (uint32, error) {
+	for {
+		m, err := dbus.DecodeMessage(r.in)
+		if err != nil {
+			return 0, err
+		}
+		if to, ok := m.Headers[dbus.FieldReplySerial].Value().(uint32); ok {
+			return to, nil
+		}
+	}
+}
 
 // RawBody encodes values as a body.
 func RawBody(values ...any) (signature string, body []byte) {
@@ -163,7 +217,7 @@ func RawBody(values ...any) (signature string, body []byte) {
 	if err := m.EncodeTo(&b, binary.LittleEndian); err != nil {
 		panic(err) // values of a test that cannot be sent are an error of the test
 	}
-	n := binary.LittleEndian.Uint32(b.Bytes()[4:])
+	n := binary.LittleEndian.Uint32(b.Bytes()[4:]) // the length of the body
 	return dbus.SignatureOf(values...).String(), b.Bytes()[b.Len()-int(n):]
 }
 

@@ -1,0 +1,200 @@
+// What clients were sent and have not read. The bus keeps it for them, and
+// counts it as ours: at 127 MiB, or 64 descriptors, it reads nothing of us any
+// more, and nobody is answered, because of one client that does not read. So
+// there is a bound for each, and who has reached it waits for its answer until
+// it has read. Only the bus knows that.
+
+package busserver
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// debt is what was sent and not read.
+type debt struct{ bytes, files int }
+
+func (d *debt) add(o debt)      { d.bytes += o.bytes; d.files += o.files }
+func (d *debt) subtract(o debt) { d.bytes -= o.bytes; d.files -= o.files }
+
+// The bounds of the bus's own configuration (system.conf, max_incoming_bytes and
+// max_incoming_unix_fds) are 127 MiB and 64 for all that we send. One answer
+// may be longer than the bound of who gets it, where it has read all others.
+var (
+	perCallerDebt = debt{64 << 10, 4}
+	perUserDebt   = debt{16 << 20, 12}
+	strangersDebt = debt{40 << 20, 32} // of all users but root
+	allDebt       = debt{64 << 20, 48}
+)
+
+// fits reports whether more may be owed.
+func (d debt) fits(more, limit debt) bool {
+	return (d.bytes == 0 || d.bytes+more.bytes <= limit.bytes) && (d.files == 0 || d.files+more.files <= limit.files)
+}
+
+const (
+	// ledgerPatience is how long an answer waits for its client to read others.
+	ledgerPatience = 30 * time.Second
+	// The bus is asked about a client that does not read this often, and less often the longer it does not.
+	firstPause, lastPause = 10 * time.Millisecond, time.Second
+)
+
+// errDeaf: the client reads nothing.
+var errDeaf = errors.New("the client does not read what it was sent")
+
+// ledger is what everybody owes.
+type ledger struct {
+	// ask asks the bus what it keeps for a connection. Where that cannot be known, nothing is owed.
+	ask func(ctx context.Context, name string) (debt, error)
+
+	mu             sync.Mutex
+	owing          map[*caller]*account
+	users          map[uint32]debt
+	strangers, all debt
+}
+
+// account is what one caller owes.
+type account struct {
+	debt
+	uid   uint32
+	asked time.Time // when the bus was asked last
+	pause time.Duration
+}
+
+func newLedger(ask func(context.Context, string) (debt, error)) *ledger {
+	return &ledger{ask: ask, owing: map[*caller]*account{}, users: map[uint32]debt{}}
+}
+
+// book notes an answer that is sent now if there is room for it.
+func (l *ledger) book(c *caller, uid uint32, answer debt) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.owing[c]
+	if a == nil {
+		a = &account{uid: uid, pause: firstPause}
+	}
+	if !a.fits(answer, perCallerDebt) || !l.users[a.uid].fits(answer, perUserDebt) || !l.all.fits(answer, allDebt) ||
+		a.uid != 0 && !l.strangers.fits(answer, strangersDebt) {
+		return false
+	}
+	if c.ctx.Err() != nil {
+		return true // it has left, and what the bus kept for it is gone
+	}
+	l.owing[c] = a
+	l.change(a, func(d *debt) { d.add(answer) })
+	return true
+}
+
+// change changes an account and the sums that it is part of.
+func (l *ledger) change(a *account, by func(*debt)) {
+	user := l.users[a.uid]
+	by(&a.debt)
+	by(&user)
+	by(&l.all)
+	if a.uid != 0 {
+		by(&l.strangers)
+	}
+	if l.users[a.uid] = user; user == (debt{}) {
+		delete(l.users, a.uid)
+	}
+}
+
+// wait is book, after what others and the caller itself have read.
+func (l *ledger) wait(ctx context.Context, c *caller, uid uint32, answer debt) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, ledgerPatience, errDeaf)
+	defer cancel()
+	for pause := firstPause; !l.book(c, uid, answer); pause = min(2*pause, lastPause/4) {
+		l.refresh(ctx, c, uid)
+		if l.book(c, uid, answer) {
+			return nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-c.ctx.Done():
+			return context.Cause(c.ctx)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// refresh asks the bus about those who keep an answer to c back, unless it was asked a moment ago.
+func (l *ledger) refresh(ctx context.Context, c *caller, uid uint32) {
+	now := time.Now()
+	var due []*caller
+	l.mu.Lock()
+	full := !l.all.fits(debt{1, 1}, allDebt) || !l.strangers.fits(debt{1, 1}, strangersDebt)
+	for other, a := range l.owing {
+		if (other == c || a.uid == uid || full) && now.Sub(a.asked) >= a.pause {
+			a.asked = now
+			due = append(due, other)
+		}
+	}
+	l.mu.Unlock()
+	for _, one := range due {
+		l.settle(ctx, one)
+	}
+}
+
+// settle corrects one account by what the bus says.
+func (l *ledger) settle(ctx context.Context, c *caller) {
+	l.mu.Lock()
+	a := l.owing[c]
+	if a == nil {
+		l.mu.Unlock()
+		return
+	}
+	before := a.debt
+	l.mu.Unlock()
+	now, err := l.ask(ctx, c.name)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		now = debt{}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.owing[c] != a {
+		return
+	}
+	// What was sent after the bus was asked comes on top.
+	l.change(a, func(d *debt) { d.subtract(before); d.add(now) })
+	a.pause = firstPause
+	if now.bytes >= before.bytes && before.bytes > 0 {
+		a.pause = min(2*a.pause, lastPause)
+	}
+	if a.debt == (debt{}) {
+		delete(l.owing, c)
+	}
+}
+
+// forget strikes out who has left.
+func (l *ledger) forget(c *caller) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a := l.owing[c]; a != nil {
+		owed := a.debt
+		l.change(a, func(d *debt) { d.subtract(owed) })
+		delete(l.owing, c)
+	}
+}
+
+// kept asks the bus what it keeps for a connection. Root may ask that of a
+// system bus. Other implementations than dbus-daemon have no such question, and
+// do not need it: they count for each who receives.
+func (s *Server) kept(ctx context.Context, name string) (debt, error) {
+	var stats map[string]dbus.Variant
+	err := s.conn.BusObject().CallWithContext(ctx, busName+".Debug.Stats.GetConnectionStats", 0, name).Store(&stats)
+	if err != nil {
+		return debt{}, err
+	}
+	bytes, _ := stats["OutgoingBytes"].Value().(uint32)
+	files, _ := stats["OutgoingFDs"].Value().(uint32)
+	return debt{int(bytes), int(files)}, nil
+}
