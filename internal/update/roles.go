@@ -385,6 +385,14 @@ func (u *Updater) capabilities(f boot.Facts) map[string]any {
 // Snapshot describes one snapshot that exists.
 func (u *Updater) Snapshot(n snapshot.Number) (bus.Snapshot, error) {
 	v, err := u.existing(n)
+	if errors.Is(err, fault.ErrNotFound) {
+		// One that is open or that another tool made is listed all the same.
+		list, failed := u.List()
+		if i := slices.IndexFunc(list.Snapshots, func(s bus.Snapshot) bool { return s.Number == uint64(n) }); i >= 0 {
+			return list.Snapshots[i], nil
+		}
+		return bus.Snapshot{}, errors.Join(failed, err)
+	}
 	if err != nil {
 		return bus.Snapshot{}, err
 	}
