@@ -231,7 +231,7 @@ func (s *site) overwrite(file string, text []byte) error {
 		return err
 	}
 	defer w.Close()
-	f, err := s.tree.open(file, unix.O_WRONLY, 0)
+	f, err := s.tree.open(file, unix.O_WRONLY|unix.O_NONBLOCK)
 	if err != nil {
 		return err
 	}

@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"io/fs"
 	"path"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
+	"github.com/txupd/txupd/internal/inroot"
 )
 
 // Populate puts the running system's kernels into the /boot of a snapshot,
@@ -75,14 +75,13 @@ func (s *site) populateFile(ctx context.Context, to *site, name string) error {
 	}
 	defer d.Close()
 	base := path.Base(name)
-	fd, err := unix.Openat(int(d.Fd()), base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, uint32(info.Mode().Perm()))
-	if errors.Is(err, unix.EEXIST) {
+	f, err := inroot.Create(d, base, uint32(info.Mode().Perm()))
+	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	f := os.NewFile(uintptr(fd), base)
 	_, err = io.Copy(f, patient{ctx, source})
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, remove(d, base))

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/txupd/txupd/internal/failpoint"
+	"github.com/txupd/txupd/internal/inroot"
 )
 
 // replace writes a file aside, hands it to check, and renames it. It is durable
@@ -38,7 +39,7 @@ func (s *site) replace(name string, content io.Reader, mode fs.FileMode, check f
 			return errors.Join(err, remove(d, aside))
 		}
 	}
-	if err := failpoint.Around("boot/rename", func() error { return unix.Renameat(int(d.Fd()), aside, int(d.Fd()), base) }); err != nil {
+	if err := failpoint.Around("boot/rename", func() error { return inroot.Rename(d, aside, base) }); err != nil {
 		return errors.Join(fmt.Errorf("cannot replace %s: %w", s.seen(s.abs(name)), err), remove(d, aside))
 	}
 	if err := d.Sync(); err != nil {
@@ -94,31 +95,18 @@ func (s *site) sweepAsides() error {
 
 // directory opens a directory below the root and makes what is missing of it.
 func (s *site) directory(dir string) (*os.File, error) {
-	dir = path.Clean(dir)
-	d, err := s.tree.open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	if !absent(err) || dir == "." {
-		return d, err
-	}
-	parent, err := s.directory(path.Dir(dir))
+	d, err := s.tree.MkdirAll(dir, 0o755, (*os.File).Sync)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot open the directory %s: %w", s.seen(s.abs(path.Clean(dir))), err)
 	}
-	defer parent.Close()
-	if err := unix.Mkdirat(int(parent.Fd()), path.Base(dir), 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
-		return nil, fmt.Errorf("cannot make %s: %w", s.seen(s.abs(dir)), err)
-	}
-	if err := parent.Sync(); err != nil {
-		return nil, fmt.Errorf("cannot make %s: %w", s.seen(s.abs(dir)), err)
-	}
-	return s.tree.open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	return d, nil
 }
 
 func writeAt(d *os.File, name string, content io.Reader, mode fs.FileMode) error {
-	fd, err := unix.Openat(int(d.Fd()), name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	f, err := inroot.Rewrite(d, name, 0o600)
 	if err != nil {
 		return err
 	}
-	f := os.NewFile(uintptr(fd), name)
 	_, err = io.Copy(f, content)
 	if err == nil {
 		// FAT has no modes, and refuses.
@@ -133,10 +121,7 @@ func writeAt(d *os.File, name string, content io.Reader, mode fs.FileMode) error
 }
 
 func remove(d *os.File, name string) error {
-	if err := failpoint.Around("boot/remove", func() error { return unix.Unlinkat(int(d.Fd()), name, 0) }); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("cannot remove %s: %w", filepath.Join(d.Name(), name), err)
-	}
-	return nil
+	return failpoint.Around("boot/remove", func() error { return inroot.Remove(d, name) })
 }
 
 // settler makes a file system durable for the loader.

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"regexp"
 	"strings"
@@ -63,19 +64,24 @@ func (b *Boot) Stage(ctx context.Context, root string, k Kernel) (Kernel, error)
 func (s *site) stage(ctx context.Context, from *tree, k Kernel) (Kernel, error) {
 	dir := s.stagedDir()
 	files := append([]string{k.Kernel}, k.Initrd...)
+	// A file may claim any size, and reading one that could never fit takes its time.
+	_, most, err := space(s.kernels().Mountpoint)
+	if err != nil {
+		return Kernel{}, err
+	}
 	var missing []stagedFile
 	for i, file := range files {
 		role := "initrd"
 		if i == 0 {
 			role = "vmlinuz"
 		}
-		sum, size, err := digest(ctx, from, file)
+		sum, size, err := digest(ctx, from, file, most)
 		if err != nil {
 			return Kernel{}, err
 		}
 		f := stagedFile{from: file, name: sum + "-" + role, size: size}
 		// A file of that name may be older than a flush that never came.
-		if found, _, err := digest(ctx, s.tree, path.Join(dir, f.name)); err != nil && !absent(err) {
+		if found, _, err := digest(ctx, s.tree, path.Join(dir, f.name), math.MaxInt64); err != nil && !absent(err) {
 			return Kernel{}, err
 		} else if found != sum {
 			missing = append(missing, f)
@@ -145,12 +151,16 @@ func (p patient) Read(b []byte) (int, error) {
 	return p.Reader.Read(b)
 }
 
-func digest(ctx context.Context, t *tree, name string) (sum string, size int64, err error) {
-	f, _, err := t.file(name)
+// digest reads a file, unless that is larger than most.
+func digest(ctx context.Context, t *tree, name string, most uint64) (sum string, size int64, err error) {
+	f, info, err := t.file(name)
 	if err != nil {
 		return "", 0, err
 	}
 	defer f.Close()
+	if uint64(info.Size()) > most {
+		return "", 0, fmt.Errorf("%w: %s has %d bytes, and all of the boot partition %d", fault.ErrNoSpace, f.Name(), info.Size(), most)
+	}
 	h := sha256.New()
 	if size, err = io.Copy(h, patient{ctx, f}); err != nil {
 		return "", 0, fmt.Errorf("cannot read %s: %w", f.Name(), err)

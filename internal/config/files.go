@@ -1,21 +1,18 @@
-// Finding and reading the files. Paths are resolved below the root as the
-// served system itself would, absolute links included.
+// Finding and reading the files, below the root as the served system itself
+// would find them.
 
 package config
 
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/txupd/txupd/internal/inroot"
 	"github.com/txupd/txupd/internal/leftover"
 )
 
@@ -31,20 +28,25 @@ type file struct {
 // readAll reads every file there is, earlier ones first, and says which could
 // not be read or would be overlooked.
 func readAll(root string) (files []file, problems []error) {
+	r, err := inroot.Open(root)
+	if err != nil {
+		return nil, []error{&Error{File: root, What: "cannot be read: " + reason(err)}}
+	}
+	defer r.Close()
 	add := func(rel string, listed bool) {
 		name := filepath.Join(root, rel)
-		text, err := read(root, rel)
+		text, err := r.ReadFile(rel, maxFile)
 		switch {
 		case err == nil:
 			files = append(files, file{name, text})
-		case errors.Is(err, fs.ErrNotExist) && !listed && !there(name):
+		case errors.Is(err, fs.ErrNotExist) && !listed && !there(r, rel):
 		default:
 			problems = append(problems, &Error{File: name, What: "cannot be read: " + reason(err)})
 		}
 	}
 	add(VendorFile, false)
 	add(AdminFile, false)
-	names, err := list(root, AdminDir)
+	names, err := list(r, AdminDir)
 	if err != nil {
 		problems = append(problems, &Error{File: filepath.Join(root, AdminDir), What: "cannot be listed: " + reason(err)})
 	}
@@ -73,65 +75,18 @@ func overlooked(name string) string {
 // list returns the names in a directory, sorted; none where it is not there.
 // Hidden ones are left out: editors keep their locks under such names, and
 // nobody expects one to be read.
-func list(root, dir string) ([]string, error) {
-	f, err := open(root, dir, unix.O_RDONLY|unix.O_DIRECTORY)
-	if errors.Is(err, fs.ErrNotExist) && !there(filepath.Join(root, dir)) {
+func list(r *inroot.Root, dir string) ([]string, error) {
+	names, err := r.Names(dir)
+	if errors.Is(err, fs.ErrNotExist) && !there(r, dir) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	names, err := f.Readdirnames(-1)
-	names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, ".") })
-	slices.Sort(names)
-	return names, err
+	return slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, ".") }), err
 }
 
 // there tells a link that leads nowhere from nothing at all.
-func there(name string) bool {
-	_, err := os.Lstat(name)
+func there(r *inroot.Root, name string) bool {
+	_, err := r.Lstat(name)
 	return err == nil
-}
-
-func read(root, rel string) ([]byte, error) {
-	// O_NONBLOCK: a pipe in that place must not hang us.
-	f, err := open(root, rel, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("it is not a regular file")
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(text) > maxFile {
-		err = fmt.Errorf("it is larger than %d bytes", maxFile)
-	}
-	return text, err
-}
-
-func open(root, rel string, flags uint64) (*os.File, error) {
-	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the root %s: %w", root, err)
-	}
-	defer unix.Close(dir)
-	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	for {
-		fd, err := unix.Openat2(dir, rel, &how)
-		switch {
-		case err == nil:
-			return os.NewFile(uintptr(fd), rel), nil
-		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN): // EAGAIN: something was renamed while the kernel looked
-		default:
-			return nil, err
-		}
-	}
 }
 
 // reason leaves out the path, which the Error names already.

@@ -53,7 +53,7 @@ func AtWork(root string) (Working, bool, error) {
 	}
 	defer t.Close()
 	for _, l := range locks {
-		f, err := t.openat(l.path, unix.O_RDONLY|unix.O_NOATIME|unix.O_NONBLOCK|unix.O_NOCTTY)
+		f, err := t.Open(l.path, unix.O_RDONLY|unix.O_NOATIME|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 			continue
 		}

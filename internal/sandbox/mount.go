@@ -7,29 +7,15 @@ package sandbox
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/txupd/txupd/internal/inroot"
 )
 
 // resolve opens path below root without following anything out of it.
 func resolve(root int, path string, flags int, mode uint32) (int, error) {
-	how := unix.OpenHow{
-		Flags:   uint64(flags | unix.O_CLOEXEC),
-		Mode:    uint64(mode),
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	}
-	path = strings.TrimLeft(path, "/")
-	if path == "" {
-		path = "."
-	}
-	for {
-		// EAGAIN: something was renamed meanwhile, so the kernel cannot tell whether the path stayed inside.
-		fd, err := unix.Openat2(root, path, &how)
-		if err != unix.EINTR && err != unix.EAGAIN {
-			return fd, err
-		}
-	}
+	return inroot.OpenAt(root, path, flags, mode)
 }
 
 // absent reports errors that mean "there is no such directory".
@@ -109,32 +95,5 @@ func writeFile(dir int, name string, content []byte, mode uint32) error {
 // readFile reads a regular file of at most a megabyte, and nothing else: a
 // named pipe or a device in a snapshot must not stop us.
 func readFile(root int, path string) ([]byte, error) {
-	const limit = 1 << 20
-	fd, err := resolve(root, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, err
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil, errors.New("not a regular file")
-	}
-	if st.Size > limit {
-		return nil, fmt.Errorf("it has %d bytes, more than %d", st.Size, limit)
-	}
-	content := make([]byte, st.Size)
-	for at := 0; at < len(content); {
-		n, err := retry(func() (int, error) { return unix.Read(fd, content[at:]) })
-		if err != nil {
-			return nil, err
-		}
-		if n == 0 {
-			return content[:at], nil
-		}
-		at += n
-	}
-	return content, nil
+	return inroot.ReadFileAt(root, path, 1<<20)
 }

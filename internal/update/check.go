@@ -16,6 +16,7 @@ import (
 
 	"github.com/txupd/txupd/internal/boot"
 	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/inroot"
 	"github.com/txupd/txupd/internal/pkgmgr"
 	"github.com/txupd/txupd/internal/sandbox"
 	"github.com/txupd/txupd/pkg/snapshot"
@@ -119,19 +120,14 @@ func below(path, dir string) bool { return path == dir || strings.HasPrefix(path
 
 // kernelIn is the newest kernel version whose modules are in root, "" where there is none.
 func kernelIn(root string) string {
-	r, err := os.OpenRoot(root)
+	r, err := inroot.Open(root)
 	if err != nil {
 		return ""
 	}
 	defer r.Close()
 	newest := ""
 	for _, dir := range []string{"usr/lib/modules", "lib/modules"} {
-		d, err := r.Open(dir)
-		if err != nil {
-			continue
-		}
-		names, _ := d.Readdirnames(-1) // what cannot be read is no kernel
-		d.Close()
+		names, _ := r.Names(dir) // what cannot be read is no kernel
 		for _, n := range names {
 			// Kernel versions order alike in every distribution.
 			if newest == "" || pkgmgr.CompareVersions(n, newest) > 0 {

@@ -9,13 +9,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io"
 	"slices"
 	"strings"
 
 	"github.com/txupd/txupd/internal/boot"
 	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/inroot"
 	"github.com/txupd/txupd/internal/pkgmgr"
 	"github.com/txupd/txupd/pkg/journal"
 	"github.com/txupd/txupd/pkg/journal/record"
@@ -268,22 +268,53 @@ func (u *Updater) withoutPopulated(found []snapshot.Change, after string) ([]sna
 	if err != nil || f.Boot == nil || f.Mode != boot.FollowsMenu {
 		return found, err
 	}
+	running, err := inroot.Open(u.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer running.Close()
+	committed, err := inroot.Open(after)
+	if err != nil {
+		return nil, err
+	}
+	defer committed.Close()
 	return slices.DeleteFunc(found, func(c snapshot.Change) bool {
-		return c.Kind == snapshot.Added && below(c.Path, "/boot") && sameFile(filepath.Join(u.Root, c.Path), filepath.Join(after, c.Path))
+		return c.Kind == snapshot.Added && below(c.Path, "/boot") && sameFile(running, committed, c.Path)
 	}), nil
 }
 
-// sameFile reports whether two files are the same, byte for byte.
-func sameFile(a, b string) bool {
-	if st, err := os.Lstat(b); err != nil || !st.Mode().IsRegular() {
-		return false
-	}
-	left, err := os.ReadFile(a)
+// sameFile reports whether two roots have the same file under a name, byte for byte.
+func sameFile(a, b *inroot.Root, name string) bool {
+	left, info, err := a.File(name)
 	if err != nil {
 		return false
 	}
-	right, err := os.ReadFile(b)
-	return err == nil && bytes.Equal(left, right)
+	defer left.Close()
+	if is, err := b.Lstat(name); err != nil || !is.Mode().IsRegular() {
+		return false
+	}
+	right, now, err := b.File(name)
+	if err != nil {
+		return false
+	}
+	defer right.Close()
+	return info.Size() == now.Size() && sameContent(left, right)
+}
+
+// sameContent compares without having either as a whole: what lies in a snapshot may be of any size.
+func sameContent(a, b io.Reader) bool {
+	var left, right [64 << 10]byte
+	for {
+		n, errA := io.ReadFull(a, left[:])
+		m, errB := io.ReadFull(b, right[:])
+		if !bytes.Equal(left[:n], right[:m]) {
+			return false
+		}
+		if errA != nil || errB != nil {
+			ended := func(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+			return ended(errA) && ended(errB)
+		}
+	}
 }
 
 // visible leaves out what lies below a shared tree: it never shows up in the

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/txupd/txupd/internal/etcmerge"
+	"github.com/txupd/txupd/internal/inroot"
 	"github.com/txupd/txupd/pkg/journal/record"
 	"github.com/txupd/txupd/pkg/snapshot"
 )
@@ -209,12 +210,12 @@ func openEtc(ancestor, ours, theirs string) (trees etcmerge.Trees, release func(
 // inside reports whether a path leads to something in a root.
 func inside(root string) func(string) bool {
 	return func(name string) bool {
-		r, err := os.OpenRoot(root)
+		r, err := inroot.Open(root)
 		if err != nil {
 			return false
 		}
 		defer r.Close()
-		_, err = r.Lstat(strings.TrimPrefix(path.Clean(name), "/"))
+		_, err = r.Lstat(name)
 		return err == nil
 	}
 }

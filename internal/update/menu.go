@@ -7,12 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/txupd/txupd/internal/boot"
 	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/inroot"
 	"github.com/txupd/txupd/pkg/grubcfg"
 	"github.com/txupd/txupd/pkg/journal"
 	"github.com/txupd/txupd/pkg/journal/record"
@@ -162,7 +162,7 @@ func unattended(line string) string {
 
 // assessed reports whether a root contains what gives its boot a verdict, and runs it at boot.
 func assessed(root string) bool {
-	r, err := os.OpenRoot(root)
+	r, err := inroot.Open(root)
 	if err != nil {
 		return false
 	}
