@@ -25,6 +25,7 @@ import (
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/failpoint"
+	"github.com/txupd/txupd/internal/sandbox"
 	"github.com/txupd/txupd/internal/testbed"
 	"github.com/txupd/txupd/pkg/journal/record"
 	"github.com/txupd/txupd/pkg/snapshot"
@@ -47,6 +48,10 @@ var (
 var programsDir string
 
 func TestMain(m *testing.M) {
+	// A daemon in this process starts it again as the first one of a sandbox.
+	if sandbox.IsInit() {
+		os.Exit(sandbox.Init())
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "txupd-programs-")
 		if err != nil {
@@ -88,6 +93,13 @@ func (l *logBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.String()
+}
+
+// size is how much memory the log takes.
+func (l *logBuffer) size() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return uint64(l.buf.Cap())
 }
 
 // options of a system.
