@@ -32,6 +32,8 @@ type bench struct {
 	device, root string
 	boots        int
 	config       *config.Config
+	driver       snapshot.Driver
+	clock        func() time.Time
 
 	u       *update.Updater
 	journal *journal.Journal
@@ -52,7 +54,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	root := testbed.Layout(t, "flat")
-	b := &bench{T: t, device: testbed.Device(t, root), root: root, config: config.Default(), ended: make(chan struct{}, 16), baseline: health.Baseline{Known: true}}
+	b := &bench{T: t, device: testbed.Device(t, root), root: root, config: config.Default(), driver: btrfs.Driver{}, clock: time.Now, ended: make(chan struct{}, 16), baseline: health.Baseline{Known: true}}
 	t.Cleanup(b.stop)
 	b.start()
 	return b
@@ -87,17 +89,17 @@ func (b *bench) stop() {
 func (b *bench) start() {
 	b.Helper()
 	b.boots++
-	store, err := snapshot.Open(b.root, btrfs.Driver{}, snapshot.Options{})
+	store, err := snapshot.Open(b.root, b.driver, snapshot.Options{})
 	b.must(err)
 	state, err := store.StateDir()
 	b.must(err)
-	b.journal, err = journal.Open(filepath.Join(state, "journal.db"), journal.Options{})
+	b.journal, err = journal.Open(filepath.Join(state, "journal.db"), journal.Options{Now: b.clock})
 	b.must(err)
 	b.u = update.New(update.Deps{
-		Root: b.root, Driver: btrfs.Driver{}, Search: &btrfs.Searcher{}, Store: store, Journal: b.journal,
+		Root: b.root, Driver: b.driver, Search: &btrfs.Searcher{}, Store: store, Journal: b.journal,
 		Boot: boot.New(boot.Host{Root: b.root, CommandLine: "quiet"}), Config: b.config, CommandLine: "quiet",
 		Packages: func() (pkgmgr.Manager, error) { return nil, os.ErrNotExist },
-		BootID:   "boot-" + strings.Repeat("i", b.boots), Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		BootID:   "boot-" + strings.Repeat("i", b.boots), Now: b.clock, Log: slog.New(slog.DiscardHandler),
 		Notify: func(e update.Event) {
 			if e.Kind == update.TransactionFinished {
 				b.ended <- struct{}{}
