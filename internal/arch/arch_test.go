@@ -48,7 +48,7 @@ var floors = [][]string{
 	{"internal/busserver", "internal/present"}, // the server speaks in the types of update, never the other way round
 	{"internal/update"},
 	{"internal/engine", "internal/boot", "internal/busclient", "internal/testbed"},
-	{"internal/btrfs", "internal/sandbox", "internal/pkgmgr", "internal/etcmerge"},
+	{"internal/btrfs", "internal/sandbox", "internal/pkgmgr", "internal/etcmerge", "internal/sharedtree", "internal/handover"},
 	{"internal/bus"},
 	{"pkg"},
 }
