@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -45,6 +46,7 @@ func program(t testing.TB, root, name string) {
 // system is a layout with /var and what is mounted in it.
 type system struct {
 	root, top string
+	from      string // the root to start from; the running one where empty
 	driver    btrfs.Driver
 }
 
@@ -86,7 +88,7 @@ func (s system) boot(t testing.TB) {
 }
 
 func (s system) dirOf(n snapshot.Number) string {
-	return filepath.Join(s.root, ".snapshots", map[snapshot.Number]string{1: "1", 2: "2", 3: "3"}[n])
+	return filepath.Join(s.root, ".snapshots", strconv.FormatUint(uint64(n), 10))
 }
 
 // transact runs a script as transaction n, stacked on others.
@@ -96,6 +98,9 @@ func (s system) transact(t testing.TB, n snapshot.Number, over []snapshot.Number
 	trees, _, err := Find(s.root, Options{})
 	must(t, err)
 	from := s.root
+	if s.from != "" {
+		from = s.from
+	}
 	if len(over) > 0 {
 		from = s.dirOf(over[0]) + "/snapshot"
 	}
