@@ -380,15 +380,39 @@ func TestRebootRunsWhatWasCommitted(t *testing.T) {
 	}
 }
 
-// reboot stops the daemon and mounts what is the default, as a boot would.
+// reboot stops the daemon and mounts what is the default, with what the units of
+// both ends of a boot do.
 func (s *system) reboot() {
+	s.t.Helper()
+	s.stopDaemon()
+	s.turn("shutdown")
+	s.bootsAgain()
+	s.turn("boot")
+}
+
+func (s *system) stopDaemon() {
 	s.t.Helper()
 	if err := s.bus.StopDaemon(); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// bootsAgain mounts what is the default as after a power cut, before any unit runs.
+func (s *system) bootsAgain() {
+	s.t.Helper()
 	if err := s.machine.Reboot(); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// turn runs what txupd-state.service does at one end of a boot, and returns its words.
+func (s *system) turn(moment string) string {
+	s.t.Helper()
+	out, err := exec.Command(s.programs.Txupd, "state", "--"+moment, "--root", s.machine.Root).CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("txupd state --%s: %v\n%s", moment, err, out)
+	}
+	return string(out)
 }
 
 func TestProtectedSnapshotsStay(t *testing.T) {

@@ -147,6 +147,15 @@ func TestBootUnitsRunTheDaemonsProgram(t *testing.T) {
 	}
 }
 
+func TestStateUnitRunsTheDaemonsProgram(t *testing.T) {
+	program := setting(t, "txupd.service", "ExecStart")
+	for key, moment := range map[string]string{"ExecStart": "boot", "ExecStop": "shutdown"} {
+		if got, want := setting(t, "txupd-state.service", key), program+" state --"+moment; got != want {
+			t.Errorf("%s is %q, want %q", key, got, want)
+		}
+	}
+}
+
 // span reads a time of a unit, in minutes.
 func span(t *testing.T, unit, key string) time.Duration {
 	t.Helper()

@@ -30,11 +30,15 @@ func main() {
 	if boot.IsThaw() {
 		os.Exit(boot.Thaw())
 	}
-	if len(os.Args) > 1 && os.Args[1] == "assess" {
-		os.Exit(assess(os.Args[2:], os.Stdout, os.Stderr))
-	}
-	if len(os.Args) > 1 && os.Args[1] == "journal" {
-		os.Exit(journalVerb(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+	if len(os.Args) > 1 {
+		switch rest := os.Args[2:]; os.Args[1] {
+		case "assess":
+			os.Exit(assess(rest, os.Stdout, os.Stderr))
+		case "state":
+			os.Exit(state(rest, os.Stdout, os.Stderr))
+		case "journal":
+			os.Exit(journalVerb(rest, os.Stdin, os.Stdout, os.Stderr))
+		}
 	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }

@@ -61,7 +61,8 @@ type devInfoArgs struct {
 	ID               uint64
 	UUID             [16]byte
 	Allocated, Total uint64
-	_                [4056]byte
+	_                [3032]byte
+	Path             [1024]byte
 }
 
 // Usage implements snapshot.Driver.
@@ -107,9 +108,18 @@ func (h handle) usage() (snapshot.Usage, error) {
 		u.DataFree -= min(reserved, u.DataFree)
 	}
 
+	err := h.eachDevice(func(dev *devInfoArgs) bool {
+		u.Unallocated += dev.Total - min(dev.Allocated, dev.Total)
+		return true
+	})
+	return u, err
+}
+
+// eachDevice hands over the devices of the file system until use says that it has enough.
+func (h handle) eachDevice(use func(*devInfoArgs) (more bool)) error {
 	var fs fsInfoArgs
 	if err := h.ioctl(iocFSInfo, unsafe.Pointer(&fs)); err != nil {
-		return u, err
+		return err
 	}
 	for id := uint64(0); id <= fs.MaxID; id++ {
 		dev := devInfoArgs{ID: id}
@@ -118,9 +128,11 @@ func (h handle) usage() (snapshot.Usage, error) {
 			continue // ids of removed devices leave gaps
 		}
 		if err != nil {
-			return u, err
+			return err
 		}
-		u.Unallocated += dev.Total - min(dev.Allocated, dev.Total)
+		if !use(&dev) {
+			break
+		}
 	}
-	return u, nil
+	return nil
 }

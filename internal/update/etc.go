@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/txupd/txupd/internal/etcmerge"
@@ -53,7 +55,7 @@ func (u *Updater) etcLine(parent view) (etcLine, error) {
 	if err != nil {
 		return etcLine{}, err
 	}
-	since, err := u.imagedAt(image, parent.rec)
+	since, err := u.imagedAt(image, parent.rec, u.Root)
 	return etcLine{parent.rec.EtcOf, since, &liveData{parent.number, role}}, err
 }
 
@@ -88,51 +90,70 @@ func (t *Transaction) mergeEtc(ctx context.Context) (merged bool, err error) {
 		t.warn("the /etc of the running system was not merged: another root runs than when the transaction began")
 		return false, nil
 	}
-	role, err := u.ancestorRole(t.rec)
-	if err != nil {
-		return false, err
-	}
-	ancestor, err := u.tree(t.number, role)
-	if err != nil {
-		return false, err
-	}
-	if same, err := u.untouchedSince(ancestor, t.rec); err != nil || same {
-		return false, err
-	}
-	running, err := u.Store.NextLive(t.number, booted.Identity())
-	if err != nil {
-		return false, err
-	}
-	merged, err = t.applyEtc(ctx, ancestor, running)
-	if err != nil || !merged {
-		return false, errors.Join(err, u.Store.DropNextLive(t.number))
-	}
+	m := etcMerge{u: u, number: t.number, rec: t.rec, from: booted.Identity(), decided: func([]record.EtcDecision) error { return nil }}
+	merged, err = m.do(ctx, u.Root)
 	t.mu.Lock()
-	t.rec.EtcGeneration = 0 // the new image is a fork of what runs
-	t.mu.Unlock()
-	return true, u.Store.AdoptLive(t.number)
+	defer t.mu.Unlock()
+	t.rec.EtcDecisions, t.rec.EtcGeneration = m.rec.EtcDecisions, m.rec.EtcGeneration
+	return merged, err
+}
+
+// etcMerge is one merge of another root's /etc into that of a snapshot.
+type etcMerge struct {
+	u      *Updater
+	number snapshot.Number
+	// rec is the snapshot's record; it is given the decisions.
+	rec  record.Record
+	from snapshot.Identity // the root that was edited
+	// decided is told what will be done before it is.
+	decided func(rows []record.EtcDecision) error
+}
+
+// do merges, if anything was edited; dir is where the root that was edited is.
+func (m *etcMerge) do(ctx context.Context, dir string) (merged bool, err error) {
+	role, err := m.u.ancestorRole(m.rec)
+	if err != nil {
+		return false, err
+	}
+	ancestor, err := m.u.tree(m.number, role)
+	if err != nil {
+		return false, err
+	}
+	if same, err := m.u.untouchedSince(ancestor, m.rec, dir); err != nil || same {
+		return false, err
+	}
+	running, err := m.u.Store.NextLive(m.number, m.from)
+	if err != nil {
+		return false, err
+	}
+	merged, err = m.apply(ctx, ancestor, running)
+	if err != nil || !merged {
+		return false, errors.Join(err, m.u.Store.DropNextLive(m.number))
+	}
+	m.rec.EtcGeneration = 0 // the new image is a fork of what runs
+	return true, m.u.Store.AdoptLive(m.number)
 }
 
 // untouchedSince reports whether nothing at all was written to the subvolume of
-// the running /etc since an image was made of it. The file system was committed
+// a root's /etc since an image was made of it. The file system was committed
 // a moment ago: what was written since then is for the next merge.
-func (u *Updater) untouchedSince(image snapshot.Tree, rec record.Record) (bool, error) {
-	since, err := u.imagedAt(image, rec)
+func (u *Updater) untouchedSince(image snapshot.Tree, rec record.Record, dir string) (bool, error) {
+	since, err := u.imagedAt(image, rec, dir)
 	if err != nil || since == 0 {
 		return false, err
 	}
-	now, err := u.etcSubvolume(u.Root)
+	now, err := u.etcSubvolume(dir)
 	return err == nil && now.Generation <= since, err
 }
 
-// imagedAt is the generation of the running /etc that an image shows: that of
+// imagedAt is the generation of a root's /etc that an image shows: that of
 // the fork, or, where it is a copy of an earlier image, what is recorded. 0 is not known.
-func (u *Updater) imagedAt(image snapshot.Tree, rec record.Record) (uint64, error) {
+func (u *Updater) imagedAt(image snapshot.Tree, rec record.Record, dir string) (uint64, error) {
 	made, err := u.etcSubvolume(image.Dir)
 	if err != nil {
 		return 0, err
 	}
-	runs, err := u.etcSubvolume(u.Root)
+	runs, err := u.etcSubvolume(dir)
 	if err != nil || made.ParentUUID == runs.UUID {
 		return made.Origin, err
 	}
@@ -148,9 +169,9 @@ func (u *Updater) etcSubvolume(root string) (snapshot.Subvolume, error) {
 	return s, err
 }
 
-// applyEtc merges and keeps the decisions.
-func (t *Transaction) applyEtc(ctx context.Context, ancestor, running snapshot.Tree) (merged bool, err error) {
-	u := t.u
+// apply merges what differs between two images of the root that was edited.
+func (m *etcMerge) apply(ctx context.Context, ancestor, running snapshot.Tree) (merged bool, err error) {
+	u := m.u
 	changed, err := snapshot.Compare(ctx, u.Search, ancestor, running)
 	if err != nil {
 		return false, err
@@ -164,7 +185,7 @@ func (t *Transaction) applyEtc(ctx context.Context, ancestor, running snapshot.T
 	if len(suspects) == 0 {
 		return false, nil
 	}
-	root := u.Store.Path(t.number, snapshot.RoleSnapshot)
+	root := u.Store.Path(m.number, snapshot.RoleSnapshot)
 	if err := u.Driver.SetReadOnly(root, false); err != nil {
 		return false, err
 	}
@@ -173,17 +194,33 @@ func (t *Transaction) applyEtc(ctx context.Context, ancestor, running snapshot.T
 		return false, err
 	}
 	defer release()
-	plan, err := etcmerge.Merge(ctx, trees, etcmerge.Options{Number: uint64(t.number), InSnapshot: inside(root)})
+	if _, err := etcmerge.Recover(ctx, trees.Ours); err != nil {
+		return false, err
+	}
+	plan, err := etcmerge.New(ctx, trees, etcmerge.Options{Number: uint64(m.number), InSnapshot: inside(root), Suspects: suspects})
 	if err != nil {
 		return false, err
 	}
-	if err := u.reown(ctx, root, t.number, plan.Renumbered); err != nil {
+	rows := unknown(decisions(plan), m.rec.EtcDecisions)
+	if err := m.decided(rows); err != nil {
 		return false, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.rec.EtcDecisions = append(t.rec.EtcDecisions, decisions(plan)...)
+	if err := plan.Apply(ctx); err != nil {
+		return false, err
+	}
+	if err := u.reown(ctx, root, m.number, plan.Renumbered); err != nil {
+		return false, err
+	}
+	m.rec.EtcDecisions = append(m.rec.EtcDecisions, rows...)
 	return true, nil
+}
+
+// unknown leaves out the rows that are recorded: those of a merge that was cut
+// after they were, and is made again.
+func unknown(rows, recorded []record.EtcDecision) []record.EtcDecision {
+	return slices.DeleteFunc(rows, func(row record.EtcDecision) bool {
+		return slices.ContainsFunc(recorded, func(r record.EtcDecision) bool { return reflect.DeepEqual(r, row) })
+	})
 }
 
 // openEtc opens the three directories.

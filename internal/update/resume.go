@@ -275,6 +275,7 @@ func (u *Updater) noteBoot() error {
 	if err != nil || v.foreign || u.thisBoot(v.rec) >= 0 {
 		return err
 	}
+	u.unsettled(v)
 	v.rec.Boots = append(v.rec.Boots, record.Boot{
 		BootID: u.BootID, First: u.Now().UTC(), Count: len(v.rec.Boots) + 1, Verdict: record.Untried, Failed: []string{},
 	})

@@ -139,4 +139,7 @@ type Driver interface {
 	Sync(path string) error
 	// Usage reports free space.
 	Usage(path string) (Usage, error)
+	// MountTop mounts the top level of path's file system aside, for this process and
+	// those that share its mounts, until release is called.
+	MountTop(path string) (dir string, release func() error, err error)
 }

@@ -21,6 +21,8 @@ type nested struct {
 	named bool   // it belongs to the root by configuration
 }
 
+var errOutOfReach = errors.New("cannot reach")
+
 // reach finds the directory of a root: the mounted one or one under
 // .snapshots, or the image of what was committed. sv is what it is now.
 func (s *Store) reach(id Identity) (dir string, sv Subvolume, err error) {
@@ -42,10 +44,32 @@ func (s *Store) reach(id Identity) (dir string, sv Subvolume, err error) {
 		return "", sv, err
 	}
 	if at.ID != sv.ID {
-		return "", sv, fmt.Errorf("cannot reach subvolume %d (%s): it is neither mounted at %s nor under %s",
-			sv.ID, sv.Path, s.layout.RootDir, s.snapshots)
+		return "", sv, fmt.Errorf("%w subvolume %d (%s): it is neither mounted at %s nor under %s",
+			errOutOfReach, sv.ID, sv.Path, s.layout.RootDir, s.snapshots)
 	}
 	return dir, sv, nil
+}
+
+// Reach is reach for a root that may lie anywhere on the file system: the top
+// level is mounted aside for one that is not to be found otherwise. release ends that.
+func (s *Store) Reach(id Identity) (dir string, sv Subvolume, release func() error, err error) {
+	dir, sv, err = s.reach(id)
+	if !errors.Is(err, errOutOfReach) {
+		return dir, sv, func() error { return nil }, err
+	}
+	top, release, err := s.driver.MountTop(s.snapshots)
+	if err != nil {
+		return "", sv, nil, err
+	}
+	dir = filepath.Join(top, sv.Path)
+	at, err := s.driver.Info(dir)
+	if err == nil && at.Identity() != id {
+		err = fmt.Errorf("subvolume %d: %w: another one took its place", id.ID, ErrNoSubvolume)
+	}
+	if err != nil {
+		return "", sv, nil, errors.Join(err, release())
+	}
+	return dir, sv, release, nil
 }
 
 // nestedIn lists what is nested in a root, outer ones first, and below the

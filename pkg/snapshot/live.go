@@ -10,17 +10,18 @@ import (
 	"os"
 )
 
-// NextLive forks the running root as it is now to N/live.new, in the place of
-// what an interrupted merge left there. AdoptLive makes it N/live once it is
-// merged. ErrSwapFile, ErrNoSubvolume.
-func (s *Store) NextLive(n Number, running Identity) (Tree, error) {
+// NextLive forks a root that is or was the running one, as it is now, to
+// N/live.new, in the place of what an interrupted merge left there. AdoptLive
+// makes it N/live once it is merged. ErrSwapFile, ErrNoSubvolume.
+func (s *Store) NextLive(n Number, running Identity) (live Tree, err error) {
 	if err := s.DropNextLive(n); err != nil {
 		return Tree{}, err
 	}
-	src, root, err := s.reach(running)
+	src, root, release, err := s.Reach(running)
 	if err != nil {
 		return Tree{}, err
 	}
+	defer func() { err = errors.Join(err, release()) }()
 	next := s.Path(n, RoleLiveNext)
 	if _, err := s.image(src, root, next, RoleLiveNext, true); err != nil {
 		return Tree{}, fmt.Errorf("cannot hold %s still: %w", root.Path, err)

@@ -234,10 +234,12 @@ type Record struct {
 	// EtcOf is the uuid of the running root with whose /etc this one's is merged, "" for none.
 	EtcOf string `json:"etc_of,omitempty"`
 	// EtcGeneration is the generation of that /etc that the image of it shows, 0 where the image tells by itself.
-	EtcGeneration uint64   `json:"etc_generation,omitempty"`
-	Captured      []string `json:"captured,omitempty"`
-	Boots         []Boot   `json:"boots"`
-	Kernel        string   `json:"kernel"`
+	EtcGeneration uint64 `json:"etc_generation,omitempty"`
+	// EtcSettled: it was merged at its first boot, or nothing is left to merge.
+	EtcSettled bool     `json:"etc_settled,omitempty"`
+	Captured   []string `json:"captured,omitempty"`
+	Boots      []Boot   `json:"boots"`
+	Kernel     string   `json:"kernel"`
 	// Sizes are of what the transaction wrote and removed; nil where it was not measured.
 	Sizes *Sizes `json:"sizes,omitempty"`
 	// BootEntry is nil where the boot loader follows the default subvolume.

@@ -263,6 +263,12 @@ func (f *Fake) Usage(path string) (snapshot.Usage, error) {
 	return snapshot.Usage{DataFree: 5 * gib, DataTotal: 10 * gib, MetadataFree: gib, MetadataTotal: 2 * gib, Unallocated: gib}, err
 }
 
+// MountTop implements snapshot.Driver: here it is a directory as any other.
+func (f *Fake) MountTop(path string) (dir string, release func() error, err error) {
+	_, err = f.Default(path)
+	return f.Top, func() error { return nil }, err
+}
+
 // make makes an empty subvolume at path.
 func (f *Fake) make(path string, sv snapshot.Subvolume) error {
 	if strings.ContainsRune(path, 0) || len(filepath.Base(path)) > 255 || !filepath.IsAbs(path) {

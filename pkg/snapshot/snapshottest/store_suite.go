@@ -34,6 +34,7 @@ func RunStore(t *testing.T, start func(t *testing.T) (snapshot.Driver, string)) 
 		"FlushFollowsNoLink":                 testFlushLinks,
 		"DefaultIsReadBack":                  testStoreDefault,
 		"StillHoldsARootStill":               testStill,
+		"ReachFindsARootAnywhere":            testReach,
 		"MarkersBelongToTheirTransaction":    testMarkers,
 		"EntriesListForeignOnesToo":          testEntries,
 		"RefusalsNameWhatWouldBeLeftBehind":  testRefusals,

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/txupd/txupd/pkg/snapshot"
@@ -37,6 +39,37 @@ func testStill(t *testing.T, s *system) {
 		t.Errorf("left behind: %q, before %q", now, before)
 	}
 	if _, _, err := s.Still(snapshot.Identity{ID: booted.ID}, first); !errors.Is(err, snapshot.ErrNoSubvolume) {
+		t.Errorf("another uuid: %v", err)
+	}
+}
+
+// testReach: a root is found wherever it lies, and nothing stays mounted for it.
+func testReach(t *testing.T, s *system) {
+	top, unmount, err := s.MountTop(s.top)
+	s.must(err)
+	elsewhere := filepath.Join(top, "elsewhere")
+	s.must(s.Create(elsewhere))
+	s.must(os.WriteFile(filepath.Join(elsewhere, "here"), []byte("it"), 0o600))
+	sv, err := s.Info(elsewhere)
+	s.must(err)
+	s.must(unmount())
+	dir, found, release, err := s.Reach(sv.Identity())
+	s.must(err)
+	if text, err := os.ReadFile(filepath.Join(dir, "here")); err != nil || string(text) != "it" || found.Identity() != sv.Identity() {
+		t.Errorf("%s holds %q, %v, and is %+v", dir, text, err, found)
+	}
+	s.must(release())
+	if mounted, err := filepath.Glob("/run/txupd-top-*"); err != nil || slices.Contains(mounted, filepath.Dir(dir)) {
+		t.Errorf("left behind: %q, %v", mounted, err)
+	}
+	booted, err := s.Booted()
+	s.must(err)
+	dir, _, release, err = s.Reach(booted.Identity())
+	if err != nil || !strings.HasPrefix(dir, s.Layout().RootDir) {
+		t.Errorf("the booted one is at %q, %v", dir, err)
+	}
+	s.must(release())
+	if _, _, _, err := s.Reach(snapshot.Identity{ID: sv.ID}); !errors.Is(err, snapshot.ErrNoSubvolume) {
 		t.Errorf("another uuid: %v", err)
 	}
 }

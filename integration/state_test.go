@@ -1,0 +1,143 @@
+// What is edited on the running system between a commit and the boot of the
+// snapshot comes along: at shutdown, and where the power was cut, at first boot.
+
+package integration
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/txupd/txupd/internal/testbed"
+)
+
+// holds expects a text in a file of the running root.
+func (s *system) holds(path, text string) {
+	s.t.Helper()
+	got, err := os.ReadFile(filepath.Join(s.machine.Root, path))
+	if err != nil || string(got) != text {
+		s.t.Errorf("%s holds %q (%v), want %q", path, got, err, text)
+	}
+}
+
+func (s *system) decided(n uint64, path, what string) int {
+	s.t.Helper()
+	count := 0
+	for _, d := range s.show(n).EtcDecisions {
+		if d.Path == path && d.Decision == what {
+			count++
+		}
+	}
+	return count
+}
+
+// editedAfterCommit commits a snapshot with one /etc, and edits the running one.
+func editedAfterCommit(t *testing.T, layout string) (s *system, n uint64) {
+	t.Helper()
+	s = newSystem(t, options{layout: layout, prepare: func(root string) error {
+		return os.WriteFile(filepath.Join(root, "etc/both"), []byte("one\ntwo\nthree\nfour\nfive\n"), 0o644)
+	}})
+	s.must("run", "--", "sh", "-c", "sed -i s/five/FIVE/ /etc/both; echo theirs >/etc/conflict; echo p >/etc/package")
+	n = s.pending()
+	s.edit("etc/both", "ONE\ntwo\nthree\nfour\nfive\n")
+	s.edit("etc/conflict", "running\n")
+	s.edit("etc/by-hand", "mine\n")
+	return s, n
+}
+
+// merged expects of the root that booted what editedAfterCommit edited.
+func (s *system) merged(n uint64) {
+	s.t.Helper()
+	if booted := s.status().Booted; booted == nil || booted.Number != n {
+		s.t.Fatalf("booted %+v, want %d", booted, n)
+	}
+	s.holds("etc/both", "ONE\ntwo\nthree\nfour\nFIVE\n")
+	s.holds("etc/conflict", "running\n")
+	s.holds("etc/conflict.txupd-"+itoa64(n), "theirs\n")
+	s.holds("etc/by-hand", "mine\n")
+	s.holds("etc/package", "p\n")
+	for path, what := range map[string]string{"/etc/both": "merged", "/etc/conflict": "conflict", "/etc/by-hand": "theirs"} {
+		if s.decided(n, path, what) != 1 {
+			s.t.Errorf("decided: %+v", s.show(n).EtcDecisions)
+		}
+	}
+	if r := s.status(); slices.ContainsFunc(r.Warnings, func(w string) bool { return strings.Contains(w, "/etc") }) {
+		s.t.Errorf("it warns: %q", r.Warnings)
+	}
+}
+
+func TestEditsAfterTheCommitComeAlong(t *testing.T) {
+	for _, layout := range testbed.Layouts {
+		t.Run(layout, func(t *testing.T) {
+			t.Run("at shutdown", func(t *testing.T) {
+				s, n := editedAfterCommit(t, layout)
+				s.stopDaemon()
+				if words := s.turn("shutdown"); !strings.Contains(words, "merged") {
+					t.Errorf("it says %q", words)
+				}
+				if words := s.turn("shutdown"); words != "" {
+					t.Errorf("the second time it says %q", words)
+				}
+				s.has(n, "etc/by-hand", "mine\n")
+				s.bootsAgain()
+				if words := s.turn("boot"); words != "" {
+					t.Errorf("at boot it says %q", words)
+				}
+				s.merged(n)
+			})
+			t.Run("at first boot", func(t *testing.T) {
+				s, n := editedAfterCommit(t, layout)
+				s.stopDaemon()
+				s.bootsAgain()
+				if words := s.turn("boot"); !strings.Contains(words, "merged") {
+					t.Errorf("it says %q", words)
+				}
+				s.merged(n)
+				s.stopDaemon()
+				if words := s.turn("boot"); words != "" {
+					t.Errorf("the second time it says %q", words)
+				}
+				s.consistent()
+			})
+		})
+	}
+}
+
+// TestARollbackBringsNothingAlong: what booted once keeps its /etc as it was then.
+func TestARollbackBringsNothingAlong(t *testing.T) {
+	s, n := editedAfterCommit(t, "")
+	old := s.status().Booted.Number
+	s.reboot()
+	s.merged(n)
+	s.edit("etc/only-there", "x\n")
+	s.must("rollback", "-y", itoa64(old))
+	s.reboot()
+	s.holds("etc/by-hand", "mine\n")
+	s.holds("etc/both", "ONE\ntwo\nthree\nfour\nfive\n")
+	if exists(filepath.Join(s.machine.Root, "etc/only-there")) {
+		t.Error("an edit of the snapshot that was left came along")
+	}
+	s.edit("etc/back", "x\n")
+	s.must("rollback", "-y", itoa64(n))
+	s.reboot()
+	s.holds("etc/only-there", "x\n")
+	if exists(filepath.Join(s.machine.Root, "etc/back")) {
+		t.Error("an edit came along into a snapshot that had booted before")
+	}
+	s.consistent()
+}
+
+// TestNobodyMergedAtBoot: a system without the unit says what it missed.
+func TestNobodyMergedAtBoot(t *testing.T) {
+	s, n := editedAfterCommit(t, "")
+	s.stopDaemon()
+	s.bootsAgain()
+	if w := strings.Join(s.status().Warnings, "\n"); !strings.Contains(w, "txupd-state.service did not run") {
+		t.Errorf("it warns %q", w)
+	}
+	if s.decided(n, "/etc/by-hand", "theirs") != 0 {
+		t.Error("something was merged into an /etc that is in use")
+	}
+}
