@@ -42,9 +42,12 @@ func snapperConfig(root string) error {
 
 // snapper runs the real one on the machine's root.
 func (s *system) snapper(args ...string) (string, error) {
-	out, err := exec.Command("snapper", append([]string{"--no-dbus", "--root", s.machine.Root}, args...)...).CombinedOutput()
+	cmd := exec.Command("snapper", append([]string{"--no-dbus", "--root", s.machine.Root}, args...)...)
+	var said strings.Builder
+	cmd.Stderr = &said // it also says which snapshots went while it looked
+	out, err := cmd.Output()
 	if err != nil {
-		err = fmt.Errorf("snapper %s: %w\n%s", strings.Join(args, " "), err, out)
+		err = fmt.Errorf("snapper %s: %w\n%s%s", strings.Join(args, " "), err, out, said.String())
 	}
 	return strings.TrimSpace(string(out)), err
 }
