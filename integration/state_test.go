@@ -4,12 +4,19 @@
 package integration
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/txupd/txupd/integration/oracle"
+	"github.com/txupd/txupd/internal/failpoint"
 	"github.com/txupd/txupd/internal/testbed"
 )
 
@@ -139,5 +146,74 @@ func TestNobodyMergedAtBoot(t *testing.T) {
 	}
 	if s.decided(n, "/etc/by-hand", "theirs") != 0 {
 		t.Error("something was merged into an /etc that is in use")
+	}
+}
+
+// TestEveryFailpointOfATurn: a merge at either end of a boot may fail in any
+// way and at any place. The next boot makes up for it, and nothing is told twice.
+func TestEveryFailpointOfATurn(t *testing.T) {
+	for _, moment := range []string{"shutdown", "boot"} {
+		t.Run(moment, func(t *testing.T) {
+			faults := filepath.Join(t.TempDir(), "failpoint")
+			s := newSystem(t, options{faults: faults})
+			m := &matrix{s: s, faults: faults, kinds: failpoint.Kinds}
+			var n uint64
+			m.before = func(s *system) {
+				t.Helper()
+				before := s.status().Booted.Number
+				s.must("run", "--", "sh", "-c", "echo $TXUPD_TRANSACTION >/etc/ours; echo theirs $TXUPD_TRANSACTION >/etc/conflict")
+				n = s.pending()
+				s.edit("etc/by-hand", fmt.Sprintln(n))
+				s.edit("etc/conflict", fmt.Sprintln("running", n))
+				if n > before+1 { // what was left at the last turn
+					s.must("delete", "-y", itoa64(before-1))
+				}
+				if moment == "boot" {
+					s.stopDaemon()
+					s.bootsAgain()
+				}
+			}
+			m.act = func(*system) []result {
+				cmd := exec.Command(s.programs.Txupd, "state", "--"+moment, "--root", s.machine.Root)
+				cmd.Env = append(os.Environ(), failpoint.Variable+"="+faults)
+				cmd.Run() // how it fails is what the cell is about
+				return nil
+			}
+			whole := func(c fmt.Stringer) {
+				t.Helper()
+				s.bootsAgain()
+				s.turn("boot")
+				s.holds("etc/ours", fmt.Sprintln(n))
+				s.holds("etc/by-hand", fmt.Sprintln(n))
+				s.holds("etc/conflict", fmt.Sprintln("running", n))
+				s.holds("etc/conflict.txupd-"+itoa64(n), fmt.Sprintln("theirs", n))
+				for path, what := range map[string]string{"/etc/by-hand": "theirs", "/etc/conflict": "conflict"} {
+					if got := s.decided(n, path, what); got != 1 {
+						t.Errorf("%s: %s is recorded %d times as %s", c, path, got, what)
+					}
+				}
+				s.stopDaemon()
+				now := s.facts(false)
+				for _, f := range oracle.Judge(now, now, oracle.Expect{Next: []uint64{n}}) {
+					t.Errorf("%s: %s", c, f)
+				}
+				s.turn("boot")
+				if again := s.facts(false); !cmp.Equal(again, now, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(oracle.Facts{}, "Mounts", "Processes"), cmpopts.IgnoreUnexported(oracle.Facts{})) {
+					t.Errorf("%s: a second turn changed something:\n%s", c, cmp.Diff(now, again))
+				}
+			}
+			cells := m.cells()
+			whole(cell{name: "no failure"})
+			for _, c := range cells {
+				m.prepare()
+				m.arm(fmt.Sprintln(c.name, c.time, c.kind))
+				m.act(s)
+				m.disarm()
+				if whole(c); t.Failed() {
+					return
+				}
+			}
+			t.Attr("size", fmt.Sprintf("%d failpoints × %d kinds = %d cells", len(cells)/len(m.kinds), len(m.kinds), len(cells)))
+		})
 	}
 }
