@@ -4,6 +4,7 @@
 package integration
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -87,5 +88,35 @@ func TestNoMergeIntoWhatDoesNotDescend(t *testing.T) {
 	s.has(s.pending(), "etc/later", "x\n") // that one descends from what runs
 	if strings.Contains(s.must("show", itoa64(s.pending())).stdout, "not merged") {
 		t.Error("it says that it was not merged")
+	}
+}
+
+// TestSomeFilesFollowTheRunningSystem, whatever a transaction does to them, and
+// so does what is configured.
+func TestSomeFilesFollowTheRunningSystem(t *testing.T) {
+	s := newSystem(t, options{prepare: func(root string) error {
+		for name, text := range map[string]string{
+			"machine-id": "00000000000000000000000000000001\n", "app.state": "one\n", "list": "a\nb\n", "txupd/conf.d/etc.toml": "[etc]\nlive = ['app.state']\nwhole = ['list']\n",
+		} {
+			file := filepath.Join(root, "etc", name)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}})
+	s.must("run", "--", "sh", "-c", "echo other >/etc/machine-id; touch /usr/x")
+	s.has(s.pending(), "etc/machine-id", "00000000000000000000000000000001\n")
+	s.must("begin")
+	s.must("exec", "--", "sh", "-c", "echo two >/etc/app.state; printf 'a\nb\nc\n' >/etc/list")
+	s.edit("etc/app.state", "three\n")
+	s.edit("etc/list", "0\na\nb\n")
+	s.must("commit")
+	n := s.pending()
+	s.has(n, "etc/app.state", "three\n")
+	s.has(n, "etc/list", "0\na\nb\n")
+	s.has(n, "etc/list.txupd-"+itoa64(n), "a\nb\nc\n")
+	if d := s.show(n).EtcDecisions; !slices.ContainsFunc(d, func(d record.EtcDecision) bool { return d.Path == "/etc/app.state" && d.Rule == "live" }) {
+		t.Errorf("decided: %+v", d)
 	}
 }

@@ -30,6 +30,7 @@ type Config struct {
 	Health   Health
 	Log      Log
 	Packages Packages
+	Etc      Etc
 
 	origins map[string]string // by key: FILE:LINE of what was set
 }
@@ -63,6 +64,12 @@ type Packages struct {
 	Wait time.Duration // for a package manager at work on the running system
 }
 
+// Etc is the section [etc]: which files of /etc are merged in another way than the
+// built-in table says. Patterns are relative to /etc; ** is any number of directories.
+type Etc struct {
+	Lines, Whole, Set, State, Live, Derived, Never []string
+}
+
 // settings lists every key there is. A new one is a field above and a line here.
 func (c *Config) settings() []setting {
 	return []setting{
@@ -84,7 +91,7 @@ func (c *Config) settings() []setting {
 			"whether having no default route, where there was one before the update, makes a boot bad"),
 		duration("health.network-wait", &c.Health.NetworkWait, 30*time.Second, time.Second, MaxHealthTime,
 			"how long a boot is given to get its default route"),
-		globs("health.ignore-units", &c.Health.IgnoreUnits, nil,
+		globs("health.ignore-units", &c.Health.IgnoreUnits,
 			"units whose failure says nothing about a boot"),
 		integer("log.total-size", &c.Log.TotalSize, 256, 1, 1<<20,
 			"how many MiB the recorded output of all transactions may take; the oldest goes first"),
@@ -92,6 +99,20 @@ func (c *Config) settings() []setting {
 			"how many MiB of output are recorded of one transaction; of more the middle is left out"),
 		duration("packages.wait", &c.Packages.Wait, 20*time.Second, 0, time.Hour,
 			"how long a transaction waits for a package manager that is changing the running system, before it is refused"),
+		below("etc.lines", "/etc", &c.Etc.Lines,
+			"files of /etc whose texts are merged by lines, where a built-in rule says otherwise"),
+		below("etc.whole", "/etc", &c.Etc.Whole,
+			"files of /etc that are never merged by lines: the running side wins, and what loses is kept beside it"),
+		below("etc.set", "/etc", &c.Etc.Set,
+			"files of /etc in which each line stands for itself, and the order says nothing"),
+		below("etc.state", "/etc", &c.Etc.State,
+			"files of /etc that programs keep for themselves: what loses is not kept, and is no conflict"),
+		below("etc.live", "/etc", &c.Etc.Live,
+			"files of /etc that are always as on the running system"),
+		below("etc.derived", "/etc", &c.Etc.Derived,
+			"files of /etc that are made from others: always the snapshot's"),
+		below("etc.never", "/etc", &c.Etc.Never,
+			"files of /etc that are never taken over from the running system"),
 	}
 }
 

@@ -109,6 +109,13 @@ func TestLaterFilesWinKeyByKey(t *testing.T) {
 		"log.total-size":           "256 default",
 		"log.transaction-size":     "16 default",
 		"packages.wait":            `"20s" default`,
+		"etc.lines":                "[] default",
+		"etc.whole":                "[] default",
+		"etc.set":                  "[] default",
+		"etc.state":                "[] default",
+		"etc.live":                 "[] default",
+		"etc.derived":              "[] default",
+		"etc.never":                "[] default",
 		"health.network-wait":      `"30s" default`,
 		"health.ignore-units":      `["c-*.service"] /etc/txupd/conf.d/10-a.toml:5`,
 	}, got); diff != "" {
@@ -140,6 +147,8 @@ func TestWrongFilesAreNamedWithTheLine(t *testing.T) {
 		"path that leads back":    {"[boot]\ngrub-directory = '/boot/../x'", `2: boot.grub-directory cannot be "/boot/../x": it takes an absolute path without ".." in it, or ""`},
 		"text for a list":         {"[health]\nignore-units = 'a.service'", `2: health.ignore-units cannot be "a.service": it takes a list of names such as ["snapd.service", "backup-*.service"]`},
 		"numbers in a list":       {"[health]\nignore-units = [1]", `2: health.ignore-units cannot be a list: it takes a list of names such as ["snapd.service", "backup-*.service"]`},
+		"out of /etc":             {"[etc]\nlive = ['../x']", `2: etc.live: "../x" does not belong into a list of paths below /etc such as ["app/state.conf", "site/**"]`},
+		"nothing below /etc":      {"[etc]\nlive = ['a//b']", `2: etc.live: "a//b" does not belong into a list of paths below /etc such as ["app/state.conf", "site/**"]`},
 		"bad pattern":             {"[health]\nignore-units = ['a[']", `2: health.ignore-units: "a[" is not a pattern: a bracket or a backslash has no end`},
 		"section that is a value": {"boot = 3", "1: boot is a section: write [boot] and its keys below"},
 		"value that is a section": {"[boot.tries]", "1: boot.tries cannot be a table: it takes a whole number from 1 to 20"},
@@ -268,6 +277,8 @@ func drawn(t *rapid.T, key string) string {
 		return literal(durationText(time.Duration(rapid.IntRange(0, 3600).Draw(t, key)) * time.Second))
 	case "health.failed-units", "health.network":
 		return fmt.Sprint(rapid.Bool().Draw(t, key))
+	case "etc.lines", "etc.whole", "etc.set", "etc.state", "etc.live", "etc.derived", "etc.never":
+		return literal(rapid.SliceOfN(rapid.StringMatching(`(/etc/)?[a-z]{1,5}(/[a-z*?]{1,4})?`), 0, 3).Draw(t, key))
 	case "health.ignore-units":
 		return literal(rapid.SliceOfN(rapid.StringMatching(`[a-z*?"@.-]{1,9}`), 0, 3).Draw(t, key))
 	}

@@ -114,10 +114,24 @@ func directory(key string, field *string, standard, doc string) setting {
 	}
 }
 
-func globs(key string, field *[]string, standard []string, doc string) setting {
+func globs(key string, field *[]string, doc string) setting {
+	return patterns(key, field, doc, `a list of names such as ["snapd.service", "backup-*.service"]`, func(string) bool { return true })
+}
+
+// below is a list of patterns of paths below a directory.
+func below(key, dir string, field *[]string, doc string) setting {
+	wants := fmt.Sprintf(`a list of paths below %s such as ["app/state.conf", "site/**"]`, dir)
+	return patterns(key, field, doc, wants, func(glob string) bool {
+		rel := strings.TrimPrefix(glob, dir+"/")
+		return path.Clean("/"+rel) == "/"+rel
+	})
+}
+
+// patterns is empty unless it is set, and may then hold what fits.
+func patterns(key string, field *[]string, doc, wants string, fits func(glob string) bool) setting {
 	return setting{
-		key: key, doc: doc, wants: `a list of names such as ["snapd.service", "backup-*.service"]`,
-		reset: func() { *field = standard },
+		key: key, doc: doc, wants: wants,
+		reset: func() { *field = nil },
 		get:   func() any { return append([]string{}, *field...) },
 		set: func(n *unstable.Node) error {
 			if n.Kind != unstable.Array {
@@ -135,6 +149,9 @@ func globs(key string, field *[]string, standard []string, doc string) setting {
 				glob := string(item.Data)
 				if _, err := path.Match(glob, ""); err != nil {
 					return fmt.Errorf("%q is not a pattern: a bracket or a backslash has no end", glob)
+				}
+				if !fits(glob) {
+					return fmt.Errorf("%q does not belong into %s", glob, wants)
 				}
 				v = append(v, glob)
 			}

@@ -178,6 +178,16 @@ func (rs rules) live() (paths []string, everywhere bool) {
 	return paths, slices.ContainsFunc(rs.patterns, func(c compiled) bool { return c.Action == Live })
 }
 
+// Reverts reports whether a merge undoes what only the snapshot did to one of
+// the paths, because such a file is always the running side's.
+func Reverts(configured []Rule, paths []string) (bool, error) {
+	rules, err := compile(configured)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(paths, func(path string) bool { return rules.of(path).Action == Live }), nil
+}
+
 // of finds the rule for a path. What an earlier merge kept aside is one of
 // nobody's files: it is not merged by lines, whatever it is a copy of.
 func (rs rules) of(name string) rule {

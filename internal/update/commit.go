@@ -87,7 +87,7 @@ func (t *Transaction) commit(ctx context.Context) error {
 		return errNoChange
 	}
 	t.progress("commit", "merging /etc")
-	merged, err := t.mergeEtc(ctx)
+	merged, err := t.mergeEtc(ctx, files)
 	if err != nil {
 		return fmt.Errorf("cannot merge the /etc that runs into snapshot %d: %w", t.number, err)
 	}

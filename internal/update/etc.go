@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/txupd/txupd/internal/config"
 	"github.com/txupd/txupd/internal/etcmerge"
 	"github.com/txupd/txupd/internal/inroot"
 	"github.com/txupd/txupd/pkg/journal/record"
@@ -79,8 +80,8 @@ func (u *Updater) ancestorRole(rec record.Record) (snapshot.Role, error) {
 }
 
 // mergeEtc merges what was edited in the running /etc since the last merge, and
-// reports whether anything of it was new to the snapshot.
-func (t *Transaction) mergeEtc(ctx context.Context) (merged bool, err error) {
+// reports whether anything of it was new to the snapshot, in which files changed.
+func (t *Transaction) mergeEtc(ctx context.Context, files []record.FileChange) (merged bool, err error) {
 	u := t.u
 	booted, err := u.Store.Booted()
 	if err != nil || t.rec.EtcOf == "" {
@@ -91,6 +92,15 @@ func (t *Transaction) mergeEtc(ctx context.Context) (merged bool, err error) {
 		return false, nil
 	}
 	m := etcMerge{u: u, number: t.number, rec: t.rec, from: booted.Identity(), decided: func([]record.EtcDecision) error { return nil }}
+	var ours []string
+	for _, f := range files {
+		if below(f.Path, "/etc") {
+			ours = append(ours, inEtc(f.Path))
+		}
+	}
+	if m.reverts, err = etcmerge.Reverts(etcRules(u.Config.Etc), ours); err != nil {
+		return false, err
+	}
 	merged, err = m.do(ctx, u.Root)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -107,6 +117,8 @@ type etcMerge struct {
 	from snapshot.Identity // the root that was edited
 	// decided is told what will be done before it is.
 	decided func(rows []record.EtcDecision) error
+	// reverts: the snapshot changed what is always as on the running side.
+	reverts bool
 }
 
 // do merges, if anything was edited; dir is where the root that was edited is.
@@ -119,8 +131,10 @@ func (m *etcMerge) do(ctx context.Context, dir string) (merged bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	if same, err := m.u.untouchedSince(ancestor, m.rec, dir); err != nil || same {
+	if same, err := m.u.untouchedSince(ancestor, m.rec, dir); err != nil || same && !m.reverts {
 		return false, err
+	} else if same {
+		return m.apply(ctx, ancestor, ancestor)
 	}
 	running, err := m.u.Store.NextLive(m.number, m.from)
 	if err != nil {
@@ -179,10 +193,10 @@ func (m *etcMerge) apply(ctx context.Context, ancestor, running snapshot.Tree) (
 	suspects := []string{}
 	for _, c := range changed {
 		if below(c.Path, "/etc") {
-			suspects = append(suspects, strings.TrimPrefix(strings.TrimPrefix(c.Path, "/etc"), "/"))
+			suspects = append(suspects, inEtc(c.Path))
 		}
 	}
-	if len(suspects) == 0 {
+	if len(suspects) == 0 && !m.reverts {
 		return false, nil
 	}
 	root := u.Store.Path(m.number, snapshot.RoleSnapshot)
@@ -197,7 +211,7 @@ func (m *etcMerge) apply(ctx context.Context, ancestor, running snapshot.Tree) (
 	if _, err := etcmerge.Recover(ctx, trees.Ours); err != nil {
 		return false, err
 	}
-	plan, err := etcmerge.New(ctx, trees, etcmerge.Options{Number: uint64(m.number), InSnapshot: inside(root), Suspects: suspects})
+	plan, err := etcmerge.New(ctx, trees, etcmerge.Options{Rules: etcRules(u.Config.Etc), Number: uint64(m.number), InSnapshot: inside(root), Suspects: suspects})
 	if err != nil {
 		return false, err
 	}
@@ -213,6 +227,25 @@ func (m *etcMerge) apply(ctx context.Context, ancestor, running snapshot.Tree) (
 	}
 	m.rec.EtcDecisions = append(m.rec.EtcDecisions, rows...)
 	return true, nil
+}
+
+// inEtc is a path of a root below its /etc.
+func inEtc(name string) string { return strings.TrimPrefix(strings.TrimPrefix(name, "/etc"), "/") }
+
+// etcRules are the configured ones.
+func etcRules(c config.Etc) (rules []etcmerge.Rule) {
+	for _, r := range []struct {
+		action   etcmerge.Action
+		patterns []string
+	}{
+		{etcmerge.Lines, c.Lines}, {etcmerge.Whole, c.Whole}, {etcmerge.Set, c.Set}, {etcmerge.State, c.State},
+		{etcmerge.Live, c.Live}, {etcmerge.Derived, c.Derived}, {etcmerge.Never, c.Never},
+	} {
+		for _, p := range r.patterns {
+			rules = append(rules, etcmerge.Rule{Pattern: p, Action: r.action})
+		}
+	}
+	return rules
 }
 
 // unknown leaves out the rows that are recorded: those of a merge that was cut
