@@ -14,7 +14,7 @@ import (
 
 // Where things are in the guest.
 const (
-	// Repository is apt's only source in the guest. It holds Hello, Kernel and Loader.
+	// Repository is apt's only source in the guest. It holds Hello, Database, Kernel and Loader.
 	Repository = "/srv/repo"
 	agentPath  = "/usr/lib/testbed/agent"
 )
@@ -22,6 +22,8 @@ const (
 // The packages of Repository, with all that they need.
 const (
 	Hello = "hello" // a small program
+	// Database brings users, groups and data in /var that its scripts make, and a service.
+	Database = "postgresql"
 	// Loader is GRUB, in a newer version than the installed one: the same files, under the version LoaderVersion ends with.
 	Loader        = "grub-efi-amd64"
 	LoaderVersion = "+testbed1"
@@ -81,7 +83,7 @@ if [ "$older" = "$newer" ]; then
 fi
 in_root apt-get install -qq --yes --no-install-recommends "$older"
 in_root apt-get clean
-in_root apt-get install -qq --yes --no-install-recommends --download-only "$newer" linux-image-cloud-amd64 hello
+in_root apt-get install -qq --yes --no-install-recommends --download-only "$newer" linux-image-cloud-amd64 hello postgresql
 in_root apt-get install -qq --yes --no-install-recommends --download-only --reinstall grub-efi-amd64
 mkdir -p "$root/srv/repo"
 for package in "$root"/var/cache/apt/archives/*.deb; do
