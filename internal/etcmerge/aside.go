@@ -71,17 +71,31 @@ func (v *view) readDir(name string) ([]fs.DirEntry, error) {
 // attributes are those that the merge gave it; only its content is chosen. The
 // tree is changed at once, or not at all; Recover undoes what was interrupted.
 func Resolve(ctx context.Context, dir *os.File, aside string, choice Outcome) error {
-	return resolveAside(ctx, dir, aside, choice, nil)
+	if choice != Ours && choice != Theirs {
+		return fmt.Errorf("cannot resolve %s to %q: want %s or %s", aside, choice, Ours, Theirs)
+	}
+	return resolveAside(ctx, dir, aside, settlement{choice: choice}, nil)
+}
+
+// ResolveTo is Resolve with a content that is neither: it gets the place of the
+// file that won, with that one's owner, mode and attributes, and what was kept
+// aside goes. Where the file that won was removed they are those of what was
+// kept. Both have to be regular files.
+func ResolveTo(ctx context.Context, dir *os.File, aside string, content []byte) error {
+	return resolveAside(ctx, dir, aside, settlement{choice: Merged, content: content}, nil)
+}
+
+// settlement is what becomes of a conflict: Ours, Theirs, or Merged, which is the content.
+type settlement struct {
+	choice  Outcome
+	content []byte
 }
 
 // resolveAside is Resolve with a hook for tests.
-func resolveAside(ctx context.Context, dir *os.File, aside string, choice Outcome, hook func(string) error) error {
+func resolveAside(ctx context.Context, dir *os.File, aside string, to settlement, hook func(string) error) error {
 	base, _, ok := asideOf(path.Base(aside))
 	if !ok || path.Clean("/"+aside) != "/"+aside {
 		return fmt.Errorf("%q is not the name of something that a merge kept aside", aside)
-	}
-	if choice != Ours && choice != Theirs {
-		return fmt.Errorf("cannot resolve %s to %q: want %s or %s", aside, choice, Ours, Theirs)
 	}
 	t, err := targetOf(dir)
 	if err != nil {
@@ -100,14 +114,20 @@ func resolveAside(ctx context.Context, dir *os.File, aside string, choice Outcom
 	if err != nil {
 		return fmt.Errorf("cannot resolve %s: %w", aside, err)
 	}
+	if to.choice == Merged && (!kept.isFile() || stands != nil && !stands.isFile()) {
+		return fmt.Errorf("cannot resolve %s to a content: not both sides are files", aside)
+	}
 	w := &work{ctx: ctx, target: t, hook: hook}
 	err = w.run(func() ([]op, error) {
 		s := &stager{ctx: ctx, target: t}
 		if err := s.open(); err != nil {
 			return nil, err
 		}
-		if choice == Theirs {
+		switch to.choice {
+		case Theirs:
 			return dropped(aside, kept, s.slot()), nil
+		case Merged:
+			return s.written(aside, place, kept, stands, to.content)
 		}
 		return chosen(aside, place, kept, stands, s.slot()), nil
 	})
@@ -154,6 +174,50 @@ func chosen(aside, place string, kept, stands *node, slot string) []op {
 		steps = append(steps, adjustOp(place, kept.kind, kept.ino, want, protected))
 	}
 	return steps
+}
+
+// written are the steps that put a new content in the place of what stands
+// there, and take away what was kept.
+func (s *stager) written(aside, place string, kept, stands *node, content []byte) ([]op, error) {
+	like := stands
+	if like == nil {
+		original := *kept
+		original.attrs = asOriginal(kept.attrs)
+		like = &original
+	}
+	want := like.bare()
+	want.xattrs = withoutDigests(want.xattrs)
+	at := s.slot()
+	err := s.target.with("write", at, func(dir int, base string) error {
+		err := newFile(dir, base, func(f *os.File) error {
+			_, err := f.Write(content)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		return dress(dir, base, unix.S_IFREG, undressed(), want)
+	})
+	if err != nil {
+		return nil, err
+	}
+	ino, err := s.target.inode(at)
+	if err != nil {
+		return nil, err
+	}
+	var steps []op
+	if stands == nil {
+		steps = append(steps, moveOp(at, place, ino))
+	} else {
+		steps = append(bared(place, stands), op{Do: doExchange, From: []byte(at), To: []byte(place), Ino: ino})
+	}
+	steps = append(steps, dropped(aside, kept, s.slot())...)
+	if like.flags != 0 {
+		protected := want
+		protected.flags = like.flags
+		steps = append(steps, adjustOp(place, unix.S_IFREG, ino, want, protected))
+	}
+	return steps, nil
 }
 
 // asOriginal gives back the mode that asAside took.

@@ -90,7 +90,7 @@ func TestResolve(t *testing.T) {
 }
 
 func resolveInterrupted(t *testing.T, dir *os.File, aside string, choice Outcome, moment string) error {
-	return resolveAside(t.Context(), dir, aside, choice, func(now string) error {
+	return resolveAside(t.Context(), dir, aside, settlement{choice: choice}, func(now string) error {
 		if now == moment {
 			return errInterrupted
 		}

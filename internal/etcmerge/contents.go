@@ -1,27 +1,20 @@
 package etcmerge
 
-import (
-	"fmt"
-	"strings"
-)
+import "path"
 
 // Contents returns what a regular file holds on the running side and in the
 // result, for a diff; nil where there is none. An error is ErrChanged where the
 // tree is not what it was. What is kept aside has a result only.
-func (p *Plan) Contents(path string) (running, result []byte, err error) {
-	e := p.top
-	parts := strings.Split(path, "/")
-	for i, part := range parts {
-		in := e
-		if e = in.child(part); e != nil {
-			continue
-		}
-		if i == len(parts)-1 {
-			return p.asideContents(in, path)
-		}
-		return nil, nil, fmt.Errorf("the merge does not know %q", path)
+func (p *Plan) Contents(name string) (running, result []byte, err error) {
+	e, aside, err := p.find(name)
+	if err != nil {
+		return nil, nil, err
 	}
-	if running, err = p.read(theirs, path, e.sides[theirs]); err != nil {
+	if aside {
+		result, err = p.read(ours, join(parent(path.Clean(name)), e.name), e.sides[ours])
+		return nil, result, err
+	}
+	if running, err = p.read(theirs, name, e.sides[theirs]); err != nil {
 		return nil, nil, err
 	}
 	switch {
@@ -31,19 +24,9 @@ func (p *Plan) Contents(path string) (running, result []byte, err error) {
 	case e.result.change && e.result.from == theirs:
 		result = running
 	default:
-		result, err = p.read(ours, path, e.sides[ours])
+		result, err = p.read(ours, name, e.sides[ours])
 	}
 	return running, result, err
-}
-
-func (p *Plan) asideContents(in *entry, path string) (running, result []byte, err error) {
-	for _, c := range in.children {
-		if original := join(parent(path), c.name); c.result.aside != "" && join(parent(path), c.result.aside) == path {
-			result, err = p.read(ours, original, c.sides[ours])
-			return nil, result, err
-		}
-	}
-	return nil, nil, fmt.Errorf("the merge does not know %q", path)
 }
 
 // read returns the content of a regular file of a tree, nil for anything else.
