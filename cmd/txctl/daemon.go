@@ -23,6 +23,8 @@ type daemon interface {
 	Tree(context.Context) (bus.List, error)
 	Blame(ctx context.Context, subject string, limit uint64) (bus.Blame, error)
 	Diff(ctx context.Context, from, to string, o busclient.DiffOptions) (bus.Diff, error)
+	Etc(ctx context.Context, snapshot string) (bus.Etc, error)
+	EtcDiff(ctx context.Context, snapshot string, o busclient.DiffOptions) (bus.EtcDiff, error)
 	Annotate(context.Context, uint64, busclient.Annotation) error
 	Output(context.Context, uint64) (io.ReadCloser, error)
 	Transcript(context.Context, uint64) (io.ReadCloser, error)

@@ -68,7 +68,7 @@ func (a *app) root() *cobra.Command {
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "show the package manager's own words")
 	root.AddCommand(a.statusCommand(), a.pkgCommand(), a.updateCommand(), a.runCommand(), a.shellCommand(),
 		a.beginCommand(), a.execCommand(), a.commitCommand(), a.discardCommand(),
-		a.listCommand(), a.treeCommand(), a.showCommand(), a.logCommand(), a.diffCommand(), a.blameCommand(),
+		a.listCommand(), a.treeCommand(), a.showCommand(), a.logCommand(), a.diffCommand(), a.blameCommand(), a.etcCommand(),
 		a.noteCommand(), a.tagCommand(), a.pinCommand(), a.unpinCommand(), a.outputCommand(), a.replayCommand(), a.grepCommand(),
 		a.verifyCommand(), a.journalCommand(), a.rollbackCommand(), a.bootOnceCommand(), a.deleteCommand(), a.doctorCommand(), a.setupCommand(), a.configCommand(), a.versionCommand())
 	return root

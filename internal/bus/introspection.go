@@ -174,6 +174,18 @@ const ManagerXML = standardXML + `
    <arg name="options" type="a{sv}" direction="in"/>
    <arg name="document" type="h" direction="out"/>
   </method>
+  <!-- Etc sends a JSON document as a file: how the running /etc and that of a snapshot (option snapshot; the pending one) differ, what a
+       reboot makes of both, and which conflicts wait for a decision. -->
+  <method name="Etc">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="document" type="h" direction="out"/>
+  </method>
+  <!-- EtcDiff sends a JSON document of the contents of files in /etc as a file: as they run, and as they will be after a reboot.
+       It needs authorisation. Options: snapshot, paths, now (as they are in the snapshot now), context. -->
+  <method name="EtcDiff">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="document" type="h" direction="out"/>
+  </method>
   <!-- Annotate adds to the record of a transaction, or takes from it. Options: note, tags, drop_tags, pin. -->
   <method name="Annotate">
    <arg name="number" type="t" direction="in"/>

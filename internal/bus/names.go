@@ -57,6 +57,7 @@ const (
 	OptContext       = "context"        // u: so many lines around each change
 	OptHead          = "head"           // s: JOURNAL:SEQ:HASH, a head that was kept elsewhere
 	OptIgnoreCase    = "ignore_case"    // b: in whatever case
+	OptSnapshot      = "snapshot"       // s: this snapshot, a number or one of the words
 	OptCommand       = "command"        // u: only the output of this command of the transaction, up to its end
 )
 

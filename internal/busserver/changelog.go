@@ -48,17 +48,23 @@ func (s *Server) blame(c *call) ([]any, error) {
 func (s *Server) diff(c *call) ([]any, error) {
 	q := update.DiffRequest{
 		From: c.args[0].(string), To: c.args[1].(string), Now: option[bool](c.options, bus.OptNow),
-		Paths: option[[]string](c.options, bus.OptPaths), Patch: option[bool](c.options, bus.OptPatch), Context: 3,
+		Paths: option[[]string](c.options, bus.OptPaths), Patch: option[bool](c.options, bus.OptPatch),
 	}
-	if _, given := c.options[bus.OptContext]; given {
-		q.Context = int(min(option[uint32](c.options, bus.OptContext), maxContext))
-	}
+	q.Context = c.context()
 	if q.Patch { // files that only root may read are among them
 		if err := s.authorise(c); err != nil {
 			return nil, err
 		}
 	}
 	return s.jsonFile(s.updater.Diff(c.ctx, q))
+}
+
+// context is how many lines around a change are asked for.
+func (c *call) context() int {
+	if _, given := c.options[bus.OptContext]; given {
+		return int(min(option[uint32](c.options, bus.OptContext), maxContext))
+	}
+	return 3
 }
 
 func (s *Server) annotate(c *call) ([]any, error) {

@@ -53,6 +53,8 @@ func (s *Server) managerMethods() map[string]method {
 		"Tree":          {run: func(*call) ([]any, error) { return s.jsonFile(s.updater.Tree()) }},
 		"Blame":         {options: []string{bus.OptLimit}, run: s.blame},
 		"Diff":          {options: []string{bus.OptNow, bus.OptPaths, bus.OptPatch, bus.OptContext}, run: s.diff},
+		"Etc":           {options: []string{bus.OptSnapshot}, run: s.etc},
+		"EtcDiff":       {options: []string{bus.OptSnapshot, bus.OptPaths, bus.OptNow, bus.OptContext}, run: s.etcDiff},
 		"Annotate":      {private: true, options: []string{bus.OptNote, bus.OptTags, bus.OptDropTags, bus.OptPin}, run: s.annotate},
 		"Output":        {private: true, run: s.logged((*update.Updater).OutputFile)},
 		"Transcript":    {private: true, run: s.logged((*update.Updater).TranscriptFile)},

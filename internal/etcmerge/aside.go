@@ -254,3 +254,10 @@ func (t *target) node(name string) (*node, error) {
 	}
 	return n, err
 }
+
+// Original returns the path of the file beside which path was kept, and the
+// number of the snapshot whose version it is; ok is false for other names.
+func Original(aside string) (original string, number uint64, ok bool) {
+	base, number, ok := asideOf(path.Base(aside))
+	return path.Join(path.Dir(aside), base), number, ok
+}

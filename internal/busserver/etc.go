@@ -1,0 +1,23 @@
+// The methods of org.txupd1.Manager about /etc.
+
+package busserver
+
+import (
+	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/update"
+)
+
+func (s *Server) etc(c *call) ([]any, error) {
+	return s.jsonFile(s.updater.Etc(c.ctx, option[string](c.options, bus.OptSnapshot)))
+}
+
+func (s *Server) etcDiff(c *call) ([]any, error) {
+	// Files that only root may read are among them.
+	if err := s.authorise(c); err != nil {
+		return nil, err
+	}
+	return s.jsonFile(s.updater.EtcDiff(c.ctx, update.EtcDiffRequest{
+		Snapshot: option[string](c.options, bus.OptSnapshot), Paths: option[[]string](c.options, bus.OptPaths),
+		Now: option[bool](c.options, bus.OptNow), Context: c.context(),
+	}))
+}
