@@ -210,7 +210,7 @@ func TestReadersThatDoNotRead(t *testing.T) {
 		}
 		reading.Wait()
 	})
-	if err := tr.Commit(t.Context(), nil, true); err != nil {
+	if err := tr.Commit(t.Context(), busclient.About{KeepUnchanged: true}); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := tr.Wait(t.Context()); err != nil || out.Phase != record.Committed {

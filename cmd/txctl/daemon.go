@@ -25,6 +25,8 @@ type daemon interface {
 	Diff(ctx context.Context, from, to string, o busclient.DiffOptions) (bus.Diff, error)
 	Etc(ctx context.Context, snapshot string) (bus.Etc, error)
 	EtcDiff(ctx context.Context, snapshot string, o busclient.DiffOptions) (bus.EtcDiff, error)
+	EtcSides(ctx context.Context, path, snapshot string) (bus.EtcSides, error)
+	EtcResolve(ctx context.Context, path string, r busclient.Resolution) (bus.EtcResolved, error)
 	Annotate(context.Context, uint64, busclient.Annotation) error
 	Output(context.Context, uint64) (io.ReadCloser, error)
 	Transcript(context.Context, uint64) (io.ReadCloser, error)
@@ -60,7 +62,7 @@ type transaction interface {
 	Exec(context.Context, []string, busclient.Input, bool) (uint32, error)
 	WaitCommand(context.Context, uint32) (int32, error)
 	Resize(ctx context.Context, rows, columns uint16) error
-	Commit(ctx context.Context, message *string, keepUnchanged bool) error
+	Commit(context.Context, busclient.About) error
 	Discard(context.Context) error
 	Cancel(context.Context) error
 	Wait(context.Context) (bus.Outcome, error)

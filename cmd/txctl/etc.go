@@ -36,7 +36,7 @@ func (a *app) etcCommand() *cobra.Command {
 		},
 		SuggestionsMinimumDistance: 2,
 	}
-	c.AddCommand(a.etcDiffCommand())
+	c.AddCommand(a.etcDiffCommand(), a.etcResolveCommand())
 	return c
 }
 

@@ -339,8 +339,8 @@ func (t *fakeTransaction) Resize(_ context.Context, rows, columns uint16) error 
 	return nil
 }
 
-func (t *fakeTransaction) Commit(_ context.Context, message *string, keep bool) error {
-	t.f.called("commit %v %v", message != nil, keep)
+func (t *fakeTransaction) Commit(_ context.Context, about busclient.About) error {
+	t.f.called("commit %v %v strict=%v", about.Message != nil, about.KeepUnchanged, about.Strict)
 	close(t.ended)
 	return t.f.refuse
 }

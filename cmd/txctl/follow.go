@@ -25,6 +25,7 @@ type making struct {
 	unchangedExit bool
 	detach        bool
 	dryRun        bool
+	strict        bool
 }
 
 // flags adds the options that all such verbs have.
@@ -38,14 +39,20 @@ func (m *making) flags(a *app, flags *pflag.FlagSet) {
 // once adds those of verbs that begin and commit in one go.
 func (m *making) once(flags *pflag.FlagSet) {
 	flags.BoolVar(&m.unchangedExit, "unchanged-exit", false, "exit with 77 if nothing changed")
+	m.strictFlag(flags)
 	flags.BoolVar(&m.detach, "detach", false, "print the number and return; the transaction goes on")
+}
+
+// strictFlag is for verbs that commit.
+func (m *making) strictFlag(flags *pflag.FlagSet) {
+	flags.BoolVar(&m.strict, "strict", false, "change nothing where edits of the running /etc conflict with the snapshot's (11)")
 }
 
 // about checks the options and makes what the daemon is told. what is kept as
 // the message where none was given.
 func (m *making) about(a *app, what string) (busclient.About, error) {
 	about := busclient.About{
-		Message: a.message, Tags: m.tags, From: m.from, KeepUnchanged: m.keepUnchanged, Detach: m.detach, DryRun: m.dryRun,
+		Message: a.message, Tags: m.tags, From: m.from, KeepUnchanged: m.keepUnchanged, Detach: m.detach, DryRun: m.dryRun, Strict: m.strict,
 	}
 	if m.from != "" {
 		if err := snapshotName("--from", m.from); err != nil {

@@ -197,12 +197,17 @@ func (a *app) commitCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "commit [NUMBER]",
 		Short: "Make the snapshot of an open transaction what boots next",
+		Long: "commit makes the snapshot of an open transaction what boots next, with what was edited meanwhile in the\n" +
+			"running /etc. Where both changed a file so that only one can be in place, the running side's is, and the\n" +
+			"other is kept beside it: \"txctl etc\". With --strict that is an error (11), and the transaction stays open.",
 		RunE: func(c *cobra.Command, args []string) error {
 			d, t, err := a.named(c, args)
 			if err != nil {
 				return err
 			}
-			if err := a.locked(d, func() error { return t.Commit(a.urged, a.message, m.keepUnchanged) }); err != nil {
+			if err := a.locked(d, func() error {
+				return t.Commit(a.urged, busclient.About{Message: a.message, KeepUnchanged: m.keepUnchanged, Strict: m.strict})
+			}); err != nil {
 				return err
 			}
 			stop := a.cancelling(t)
@@ -216,6 +221,7 @@ func (a *app) commitCommand() *cobra.Command {
 	}
 	c.Flags().BoolVar(&m.keepUnchanged, "keep-unchanged", false, "keep the snapshot even if nothing changed")
 	c.Flags().BoolVar(&m.unchangedExit, "unchanged-exit", false, "exit with 77 if nothing changed")
+	m.strictFlag(c.Flags())
 	a.waitFlag(c.Flags())
 	return c
 }

@@ -312,8 +312,9 @@ func TestWhatTheDaemonIsAsked(t *testing.T) {
 		"shell":                     `run ["/bin/sh"] (shell)`, // there is no terminal
 		"update":                    `update (update)`,
 		"begin":                     `begin (no message)`,
-		"commit -m x":               `commit true false`,
-		"commit 4 --keep-unchanged": `commit false true`,
+		"commit -m x":               `commit true false strict=false`,
+		"commit 4 --keep-unchanged": `commit false true strict=false`,
+		"commit 4 --strict":         `commit false false strict=true`,
 		"discard":                   `discard`,
 		"exec 4 -- -x":              `exec ["-x"]`,
 		"log -n 3 --package htop":   `log 3 "htop"`,

@@ -53,7 +53,7 @@ const ManagerXML = standardXML + `
    <arg name="transaction" type="o" direction="out"/>
   </method>
   <!-- Run runs one command in a new transaction and commits it if the command succeeds.
-       Options: message, tags, from, detach, keep_unchanged, stdin, terminal, rows, columns, term. -->
+       Options: message, tags, from, detach, keep_unchanged, strict, stdin, terminal, rows, columns, term. -->
   <method name="Run">
    <arg name="argv" type="as" direction="in"/>
    <arg name="options" type="a{sv}" direction="in"/>
@@ -65,7 +65,7 @@ const ManagerXML = standardXML + `
    <arg name="options" type="a{sv}" direction="in"/>
    <arg name="transaction" type="o" direction="out"/>
   </method>
-  <!-- PackageAdd installs packages in a new transaction. Options: message, tags, from, detach, dry_run, keep_unchanged. -->
+  <!-- PackageAdd installs packages in a new transaction. Options: message, tags, from, detach, dry_run, keep_unchanged, strict. -->
   <method name="PackageAdd">
    <arg name="names" type="as" direction="in"/>
    <arg name="options" type="a{sv}" direction="in"/>
@@ -186,6 +186,21 @@ const ManagerXML = standardXML + `
    <arg name="options" type="a{sv}" direction="in"/>
    <arg name="document" type="h" direction="out"/>
   </method>
+  <!-- EtcSides sends a JSON document of both sides of a conflict, named by the file or by what was kept beside it, as a file.
+       Options: snapshot (else the pending one if it has it, else the running /etc). -->
+  <method name="EtcSides">
+   <arg name="path" type="s" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="document" type="h" direction="out"/>
+  </method>
+  <!-- EtcResolve settles a conflict: ours takes what was kept, theirs leaves what is in place, edited puts a content there.
+       It answers a JSON document. Options: snapshot, content, seen (the state of EtcSides; both with edited only). -->
+  <method name="EtcResolve">
+   <arg name="path" type="s" direction="in"/>
+   <arg name="choice" type="s" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="json" type="s" direction="out"/>
+  </method>
   <!-- Annotate adds to the record of a transaction, or takes from it. Options: note, tags, drop_tags, pin. -->
   <method name="Annotate">
    <arg name="number" type="t" direction="in"/>
@@ -262,7 +277,8 @@ const TransactionXML = standardXML + `
    <arg name="signal" type="u" direction="in"/>
    <arg name="options" type="a{sv}" direction="in"/>
   </method>
-  <!-- Commit makes the snapshot the one that boots next. Finished tells the end. Options: message, keep_unchanged. -->
+  <!-- Commit makes the snapshot the one that boots next. Finished tells the end. Options: message, keep_unchanged, strict (where the
+       merge of /etc has conflicts it fails at once, and the transaction stays open). -->
   <method name="Commit">
    <arg name="options" type="a{sv}" direction="in"/>
   </method>

@@ -58,6 +58,9 @@ const (
 	OptHead          = "head"           // s: JOURNAL:SEQ:HASH, a head that was kept elsewhere
 	OptIgnoreCase    = "ignore_case"    // b: in whatever case
 	OptSnapshot      = "snapshot"       // s: this snapshot, a number or one of the words
+	OptContent       = "content"        // ay: what a file shall hold
+	OptSeen          = "seen"           // s: the state that a decision was made on
+	OptStrict        = "strict"         // b: fail where the merge of /etc has conflicts
 	OptCommand       = "command"        // u: only the output of this command of the transaction, up to its end
 )
 

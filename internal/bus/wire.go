@@ -58,14 +58,16 @@ type Transaction struct {
 
 // Status is the document of `status`.
 type Status struct {
-	Booted         *Snapshot      `json:"booted"`
-	Default        *Snapshot      `json:"default"`
-	Pending        *Snapshot      `json:"pending"`
-	LastGood       *Snapshot      `json:"last_good"`
-	Transaction    *Transaction   `json:"transaction"`
-	RebootRequired bool           `json:"reboot_required"`
-	Warnings       []string       `json:"warnings"`
-	Capabilities   map[string]any `json:"capabilities"`
+	Booted         *Snapshot    `json:"booted"`
+	Default        *Snapshot    `json:"default"`
+	Pending        *Snapshot    `json:"pending"`
+	LastGood       *Snapshot    `json:"last_good"`
+	Transaction    *Transaction `json:"transaction"`
+	RebootRequired bool         `json:"reboot_required"`
+	Warnings       []string     `json:"warnings"`
+	// EtcConflicts wait for a decision, in what boots next and in what runs.
+	EtcConflicts []EtcConflict  `json:"etc_conflicts"`
+	Capabilities map[string]any `json:"capabilities"`
 }
 
 // Doctor is the document of `doctor`: how the machine boots.

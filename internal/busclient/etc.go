@@ -4,6 +4,7 @@ package busclient
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/godbus/dbus/v5"
 
@@ -37,4 +38,32 @@ func (c *Client) EtcDiff(ctx context.Context, snapshot string, d DiffOptions) (d
 		o[bus.OptContext] = dbus.MakeVariant(*d.Context)
 	}
 	return doc, c.document(ctx, "EtcDiff", []any{o}, &doc)
+}
+
+// EtcSides returns both sides of a conflict. path is of the file, or of what was kept beside it; snapshot
+// is "" for the pending one if it is there, else the running /etc.
+func (c *Client) EtcSides(ctx context.Context, path, snapshot string) (doc bus.EtcSides, err error) {
+	return doc, c.document(ctx, "EtcSides", []any{path, ofSnapshot(snapshot)}, &doc)
+}
+
+// Resolution says how a conflict is settled.
+type Resolution struct {
+	Choice   string // bus.ChoiceOurs, bus.ChoiceTheirs or bus.ChoiceEdited
+	Snapshot string
+	// Content and State go with ChoiceEdited: State is that of the sides that Content was made of.
+	Content []byte
+	State   string
+}
+
+// EtcResolve settles a conflict.
+func (c *Client) EtcResolve(ctx context.Context, path string, r Resolution) (doc bus.EtcResolved, err error) {
+	o := ofSnapshot(r.Snapshot)
+	if r.Choice == bus.ChoiceEdited {
+		o[bus.OptContent], o[bus.OptSeen] = dbus.MakeVariant(append([]byte{}, r.Content...)), dbus.MakeVariant(r.State)
+	}
+	var raw string
+	if err := c.manager(ctx, "EtcResolve", []any{path, r.Choice, o}, &raw); err != nil {
+		return doc, err
+	}
+	return doc, json.Unmarshal([]byte(raw), &doc)
 }

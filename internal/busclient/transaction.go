@@ -21,6 +21,7 @@ type About struct {
 	Tags          []string
 	From          string
 	KeepUnchanged bool
+	Strict        bool // fail where the merge of /etc has conflicts
 	Detach        bool
 	DryRun        bool    // packages only
 	Expires       *uint64 // seconds, Begin only; nil for the usual
@@ -51,6 +52,7 @@ func (a About) options() options {
 	put(bus.OptTags, len(a.Tags) > 0, a.Tags)
 	put(bus.OptFrom, a.From != "", a.From)
 	put(bus.OptKeepUnchanged, a.KeepUnchanged, true)
+	put(bus.OptStrict, a.Strict, true)
 	put(bus.OptDetach, a.Detach, true)
 	put(bus.OptDryRun, a.DryRun, true)
 	if a.Expires != nil {
@@ -166,9 +168,10 @@ func (t *Transaction) Exec(ctx context.Context, argv []string, in Input, detach 
 	return index, t.call(ctx, "Exec", []any{argv, o}, &index)
 }
 
-// Commit starts the commit; Wait tells its end.
-func (t *Transaction) Commit(ctx context.Context, message *string, keepUnchanged bool) error {
-	return t.call(ctx, "Commit", []any{About{Message: message, KeepUnchanged: keepUnchanged}.options()})
+// Commit starts the commit; Wait tells its end. Of about it takes Message, KeepUnchanged and Strict: with
+// that, conflicts are an error at once, and the transaction stays open.
+func (t *Transaction) Commit(ctx context.Context, about About) error {
+	return t.call(ctx, "Commit", []any{About{Message: about.Message, KeepUnchanged: about.KeepUnchanged, Strict: about.Strict}.options()})
 }
 
 // Discard gives the transaction up.

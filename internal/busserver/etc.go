@@ -21,3 +21,18 @@ func (s *Server) etcDiff(c *call) ([]any, error) {
 		Now: option[bool](c.options, bus.OptNow), Context: c.context(),
 	}))
 }
+
+func (s *Server) etcSides(c *call) ([]any, error) {
+	return s.jsonFile(s.updater.EtcSides(c.ctx, c.args[0].(string), option[string](c.options, bus.OptSnapshot)))
+}
+
+func (s *Server) etcResolve(c *call) ([]any, error) {
+	actor, err := s.actor(c)
+	if err != nil {
+		return nil, err
+	}
+	return jsonText(s.updater.ResolveEtc(c.ctx, update.ResolveRequest{
+		Path: c.args[0].(string), Choice: c.args[1].(string), Snapshot: option[string](c.options, bus.OptSnapshot),
+		Content: option[[]byte](c.options, bus.OptContent), State: option[string](c.options, bus.OptSeen), Actor: actor,
+	}))
+}

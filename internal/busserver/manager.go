@@ -28,7 +28,7 @@ const (
 
 func (s *Server) managerMethods() map[string]method {
 	about := []string{bus.OptMessage, bus.OptTags, bus.OptFrom, bus.OptKeepUnchanged}
-	oneGo := append([]string{bus.OptDetach}, about...)
+	oneGo := append([]string{bus.OptDetach, bus.OptStrict}, about...)
 	run := append([]string{bus.OptStdin, bus.OptTerminal, bus.OptRows, bus.OptColumns, bus.OptTerm}, oneGo...)
 	pkg := append([]string{bus.OptDryRun}, oneGo...)
 	return map[string]method{
@@ -55,6 +55,8 @@ func (s *Server) managerMethods() map[string]method {
 		"Diff":          {options: []string{bus.OptNow, bus.OptPaths, bus.OptPatch, bus.OptContext}, run: s.diff},
 		"Etc":           {options: []string{bus.OptSnapshot}, run: s.etc},
 		"EtcDiff":       {options: []string{bus.OptSnapshot, bus.OptPaths, bus.OptNow, bus.OptContext}, run: s.etcDiff},
+		"EtcSides":      {private: true, options: []string{bus.OptSnapshot}, run: s.etcSides},
+		"EtcResolve":    {private: true, options: []string{bus.OptSnapshot, bus.OptContent, bus.OptSeen}, run: s.etcResolve},
 		"Annotate":      {private: true, options: []string{bus.OptNote, bus.OptTags, bus.OptDropTags, bus.OptPin}, run: s.annotate},
 		"Output":        {private: true, run: s.logged((*update.Updater).OutputFile)},
 		"Transcript":    {private: true, run: s.logged((*update.Updater).TranscriptFile)},
@@ -70,6 +72,7 @@ func (s *Server) request(c *call, kind string) (update.Request, error) {
 	q := update.Request{
 		Kind: kind, Message: option[string](c.options, bus.OptMessage), Tags: option[[]string](c.options, bus.OptTags),
 		From: option[string](c.options, bus.OptFrom), KeepUnchanged: option[bool](c.options, bus.OptKeepUnchanged),
+		Strict: option[bool](c.options, bus.OptStrict),
 	}
 	if _, given := c.options[bus.OptMessage]; given {
 		if err := checkMessage(q.Message); err != nil {

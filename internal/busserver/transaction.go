@@ -30,7 +30,7 @@ func (s *Server) transactionMethods() map[string]method {
 		"Attach":  {private: true, options: []string{bus.OptCommand}, run: of(s.attach)},
 		"Resize":  {private: true, run: of(resize)},
 		"Signal":  {private: true, run: of(signal)},
-		"Commit":  {private: true, options: []string{bus.OptMessage, bus.OptKeepUnchanged}, run: of(commit)},
+		"Commit":  {private: true, options: []string{bus.OptMessage, bus.OptKeepUnchanged, bus.OptStrict}, run: of(commit)},
 		"Discard": {private: true, run: of(discard)},
 		"Cancel":  {private: true, run: of(cancel)},
 	}
@@ -80,7 +80,8 @@ func signal(c *call, t *update.Transaction) ([]any, error) {
 }
 
 func commit(c *call, t *update.Transaction) ([]any, error) {
-	o := update.CommitOptions{KeepUnchanged: option[bool](c.options, bus.OptKeepUnchanged), Message: option[string](c.options, bus.OptMessage)}
+	o := update.CommitOptions{KeepUnchanged: option[bool](c.options, bus.OptKeepUnchanged), Message: option[string](c.options, bus.OptMessage),
+		Strict: option[bool](c.options, bus.OptStrict)}
 	if _, given := c.options[bus.OptMessage]; given {
 		if err := checkMessage(o.Message); err != nil {
 			return nil, err

@@ -186,6 +186,16 @@ func (p *Plan) Has(kind string) bool {
 	return slices.ContainsFunc(p.steps, func(s Step) bool { return s.Kind == kind })
 }
 
+// Data is that of the first step of a kind.
+func (p *Plan) Data(kind string) (json.RawMessage, bool) {
+	for _, s := range p.steps {
+		if s.Kind == kind {
+			return s.Data, true
+		}
+	}
+	return nil, false
+}
+
 // Did notes that steps of these kinds are done, as the system shows.
 func (p *Plan) Did(kinds ...string) {
 	for i := range p.steps {

@@ -88,6 +88,15 @@ func (s Screen) etcChanges(b *strings.Builder, heading, none string, all []bus.E
 // outcome says in words what a merge decides about a path.
 func outcome(d record.EtcDecision) string {
 	kept := plain(d.Kept)
+	if d.Rule == "resolve" {
+		switch d.Decision {
+		case bus.ChoiceOurs:
+			return "settled: the snapshot's was taken"
+		case bus.ChoiceTheirs:
+			return "settled: the running side's stayed"
+		}
+		return "settled in an editor"
+	}
 	switch d.Decision {
 	case "theirs":
 		if len(d.What) == 1 && d.What[0] == "deleted" {
@@ -95,9 +104,6 @@ func outcome(d record.EtcDecision) string {
 		}
 		return "comes along"
 	case "ours":
-		if kept != "" {
-			return "settled: the snapshot's"
-		}
 		return "stays as in the snapshot"
 	case "merged":
 		return "both sides' changes are in it"
@@ -120,6 +126,9 @@ func (s Screen) decisionRows(all []record.EtcDecision) string {
 		words := outcome(d)
 		if d.Detail != "" {
 			words += "; " + plain(d.Detail)
+		}
+		if d.By != nil {
+			words += ", by " + s.who(*d.By)
 		}
 		rows = append(rows, []string{plain(d.Path), words})
 	}
@@ -190,4 +199,18 @@ func (s Screen) EtcDiff(doc bus.EtcDiff) string {
 		b.WriteString("\n" + s.Warnings(doc.Warnings))
 	}
 	return b.String()
+}
+
+// EtcResolved tells what became of a conflict.
+func (s Screen) EtcResolved(doc bus.EtcResolved) string {
+	what := map[string]string{
+		bus.ChoiceOurs:   fmt.Sprintf("it is that of snapshot %d now", doc.Version),
+		bus.ChoiceTheirs: "it stays as it is",
+		bus.ChoiceEdited: "it is what was edited",
+	}[doc.Choice]
+	left := "no other conflict waits there"
+	if doc.Left > 0 {
+		left = count(doc.Left, "conflict") + " more: \"txctl etc\""
+	}
+	return s.Paragraph(fmt.Sprintf("%s in snapshot %d is settled: %s; %s", plain(doc.Path), doc.Snapshot, what, left))
 }

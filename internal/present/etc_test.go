@@ -27,8 +27,11 @@ func bothEtc() bus.Etc {
 			{Path: "/etc/nginx", Change: record.Added}, {Path: "/etc/telnet", Change: record.Removed}, {Path: "/etc/os-release", Change: record.TypeChange},
 		},
 		Conflicts: []bus.EtcConflict{{Path: "/etc/issue", Kept: "/etc/issue.txupd-6", Version: 6, Snapshot: 6}},
-		Decisions: []record.EtcDecision{{Path: "/etc/issue", Decision: "conflict", Kept: "/etc/issue.txupd-6"}},
-		Warnings:  []string{},
+		Decisions: []record.EtcDecision{
+			{Path: "/etc/issue", Decision: "conflict", Kept: "/etc/issue.txupd-6"},
+			{Path: "/etc/exports", Decision: bus.ChoiceOurs, Rule: "resolve", Kept: "/etc/exports.txupd-6", By: &record.Actor{Name: "root", Login: "anna"}},
+		},
+		Warnings: []string{},
 	}
 }
 
@@ -51,6 +54,10 @@ func etcScreens(s Screen) map[string]string {
 	diff := bus.EtcDiff{Booted: 4, Snapshot: 6, Merged: true, Patches: difference().Patches}
 	all["etc-diff"] = s.EtcDiff(diff)
 	all["etc-diff-nothing"] = s.EtcDiff(bus.EtcDiff{Booted: 4, Snapshot: 6, PatchesCut: true, Warnings: []string{"snapshot 6 was not made from what runs"}})
+	resolved := bus.EtcResolved{EtcConflict: bus.EtcConflict{Path: "/etc/issue", Version: 6, Snapshot: 6}, Choice: bus.ChoiceOurs, Left: 2}
+	all["etc-resolved"] = s.EtcResolved(resolved)
+	resolved.Choice, resolved.Left = bus.ChoiceTheirs, 0
+	all["etc-resolved"] += s.EtcResolved(resolved)
 	return all
 }
 

@@ -38,6 +38,8 @@ func (e *derivedError) Unwrap() []error { return []error{fault.ErrUnreconciled, 
 type CommitOptions struct {
 	Message       string // "" leaves the one of the beginning
 	KeepUnchanged bool
+	// Strict: where the merge of /etc has conflicts, nothing is committed, and the transaction stays open.
+	Strict bool
 }
 
 // Commit starts the commit of an open transaction; the event TransactionFinished tells its end.
@@ -46,10 +48,17 @@ func (t *Transaction) Commit(o CommitOptions) error {
 	if err != nil {
 		return err
 	}
+	if o.Strict {
+		if err := t.foresee(e.ctx); err != nil {
+			e.leave()
+			return err
+		}
+	}
 	t.mu.Lock()
 	if o.Message != "" {
 		t.rec.Message = o.Message
 	}
+	t.strict = t.strict || o.Strict
 	t.keep = t.keep || o.KeepUnchanged
 	t.mu.Unlock()
 	go func() {

@@ -91,7 +91,7 @@ func (t *Transaction) mergeEtc(ctx context.Context, files []record.FileChange) (
 		t.warn("the /etc of the running system was not merged: another root runs than when the transaction began")
 		return false, nil
 	}
-	m := etcMerge{u: u, number: t.number, rec: t.rec, from: booted.Identity(), decided: func([]record.EtcDecision) error { return nil }}
+	m := etcMerge{u: u, number: t.number, rec: t.rec, from: booted.Identity(), decided: t.accepts}
 	var ours []string
 	for _, f := range files {
 		if below(f.Path, "/etc") {

@@ -49,15 +49,15 @@ func (u *Updater) etcLook(word string) (*etcLook, error) {
 		return l, nil
 	}
 	if l.dir, err = u.Store.Locate(l.of.subvolume.Identity()); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: the /etc of snapshot %d cannot be looked at from what runs: %w", fault.ErrNotSupported, l.of.number, err)
 	}
 	switch {
 	case !l.of.same(r.standby):
 		l.why = fmt.Sprintf("snapshot %d does not boot next: \"txctl rollback %d\" boots it with its /etc as it is, with --etc=keep what was edited since comes along", l.of.number, l.of.number)
 	case l.of.foreign:
 		l.why = "txupd did not make it"
-	case l.of.rec.EtcOf != r.booted.subvolume.UUID.String():
-		l.why = fmt.Sprintf("snapshot %d was not made from what runs: its /etc is as it was then; \"txctl rollback %d --etc=keep\" takes along what was edited since", l.of.number, l.of.number)
+	case !u.first(l.of) || l.of.rec.EtcOf != r.booted.subvolume.UUID.String():
+		l.why = fmt.Sprintf("snapshot %d was not made from what runs, or has booted before: its /etc is as it was then; \"txctl rollback %d --etc=keep\" takes along what was edited since", l.of.number, l.of.number)
 	default:
 		l.merged = true
 	}

@@ -3,6 +3,8 @@
 package update_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +17,7 @@ import (
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/update"
+	"github.com/txupd/txupd/pkg/journal"
 	"github.com/txupd/txupd/pkg/journal/record"
 	"github.com/txupd/txupd/pkg/snapshot"
 )
@@ -177,3 +180,211 @@ func TestEtcOfAnotherLineIsNotMerged(t *testing.T) {
 }
 
 func itoa(n snapshot.Number) string { return strconv.FormatUint(uint64(n), 10) }
+
+// settle settles the conflict about a path.
+func (b *bench) settle(q update.ResolveRequest) bus.EtcResolved {
+	b.Helper()
+	q.Actor = record.Actor{UID: 7, Name: "anna"}
+	doc, err := b.u.ResolveEtc(b.Context(), q)
+	b.must(err)
+	return doc
+}
+
+func TestConflictsAreSettledInThePendingSnapshot(t *testing.T) {
+	for choice, want := range map[string]string{bus.ChoiceOurs: "package\n", bus.ChoiceTheirs: "running\n", bus.ChoiceEdited: "of both\n"} {
+		t.Run(choice, func(t *testing.T) {
+			b := newBench(t)
+			n := b.conflicting()
+			kept := "/etc/both.txupd-" + itoa(n)
+			st := b.status()
+			if len(st.EtcConflicts) != 1 || st.EtcConflicts[0].Kept != kept || !slices.ContainsFunc(st.Warnings, func(w string) bool { return strings.Contains(w, "1 conflict that nobody has decided: /etc/both") }) {
+				t.Errorf("status tells %+v %q", st.EtcConflicts, st.Warnings)
+			}
+			dir := b.in(n, "")
+			b.must(b.u.Driver.SetReadOnly(dir, true)) // as where roots are read-only
+			q := update.ResolveRequest{Path: "/etc/both", Choice: choice}
+			if choice == bus.ChoiceEdited {
+				sides, err := b.u.EtcSides(b.Context(), kept, "")
+				b.must(err)
+				if string(sides.Theirs) != "running\n" || string(sides.Ours) != "package\n" {
+					t.Errorf("the sides are %q and %q", sides.Theirs, sides.Ours)
+				}
+				q.Content, q.State = []byte("of both\n"), sides.State
+			}
+			doc := b.settle(q)
+			if doc.Kept != kept || doc.Snapshot != uint64(n) || doc.Left != 0 {
+				t.Errorf("it was settled as %+v", doc)
+			}
+			b.holds(b.in(n, "etc/both"), want)
+			b.lacks(b.in(n, kept))
+			b.holds(b.file("etc/both"), "running\n")
+			b.holds(filepath.Join(b.u.Store.Path(n, snapshot.RoleAfter), kept), "package\n") // as it was committed
+			if sv, err := b.u.Driver.Info(dir); err != nil || !sv.ReadOnly {
+				t.Errorf("the snapshot is not sealed any more (%v)", err)
+			}
+			rows := b.record(n).EtcDecisions
+			last := rows[len(rows)-1]
+			if last.Path != "/etc/both" || last.Decision != choice || last.Kept != kept || last.At == nil || last.By == nil || last.By.Name != "anna" {
+				t.Errorf("recorded is %+v", last)
+			}
+			if st := b.status(); len(st.EtcConflicts) > 0 {
+				t.Errorf("status still tells %+v", st.EtcConflicts)
+			}
+			if _, err := b.u.ResolveEtc(b.Context(), q); fault.Name(err) != "NotFound" || !strings.Contains(err.Error(), "/etc/both") {
+				t.Errorf("settled twice: %v", err)
+			}
+		})
+	}
+}
+
+// TestConflictsFollowAndAreSettledInTheRunningEtc: into what is made from it, and through the reboot.
+func TestConflictsFollowAndAreSettledInTheRunningEtc(t *testing.T) {
+	b := newBench(t)
+	n := b.conflicting()
+	b.boot()
+	if st := b.status(); len(st.EtcConflicts) != 1 || st.EtcConflicts[0].Snapshot != uint64(n) {
+		t.Errorf("once it runs status tells %+v", st.EtcConflicts)
+	}
+	m := b.commit("more")
+	if st := b.status(); len(st.EtcConflicts) != 1 || st.EtcConflicts[0].Snapshot != uint64(m) || st.EtcConflicts[0].Version != uint64(n) {
+		t.Errorf("of what was made from it status tells %+v", st.EtcConflicts)
+	}
+	if doc := b.settle(update.ResolveRequest{Path: "/etc/both", Choice: bus.ChoiceOurs, Snapshot: bus.WordBooted}); doc.Snapshot != uint64(n) {
+		t.Errorf("it was settled in %d", doc.Snapshot)
+	}
+	b.holds(b.file("etc/both"), "package\n")
+	b.lacks(b.file("etc/both.txupd-" + itoa(n)))
+	b.holds(b.in(m, "etc/both"), "running\n")
+	if rows := b.record(n).EtcDecisions; rows[len(rows)-1].Decision != bus.ChoiceOurs {
+		t.Errorf("recorded is %+v", rows)
+	}
+	if doc := b.settle(update.ResolveRequest{Path: "/etc/both", Choice: bus.ChoiceTheirs}); doc.Snapshot != uint64(m) {
+		t.Errorf("without a name it was settled in %d", doc.Snapshot)
+	}
+}
+
+func TestResolveRefusesWhatItCannotMean(t *testing.T) {
+	b := newBench(t)
+	n := b.conflicting()
+	kept := "etc/both.txupd-" + itoa(n)
+	b.write(b.in(n, kept+".1"), "another\n")
+	for words, q := range map[string]update.ResolveRequest{
+		"/etc/both.txupd-" + itoa(n) + ".1": {Path: "/etc/both", Choice: bus.ChoiceOurs},
+		"/etc/merged":                       {Path: "/etc/merged", Choice: bus.ChoiceOurs},
+		`"mine"`:                            {Path: "/etc/both", Choice: "mine"},
+		`"/etc/../usr"`:                     {Path: "/etc/../usr", Choice: bus.ChoiceOurs},
+		`"both"`:                            {Path: "both", Choice: bus.ChoiceOurs},
+		"needs the state":                   {Path: "/etc/both", Choice: bus.ChoiceEdited},
+		"was changed while":                 {Path: "/" + kept, Choice: bus.ChoiceEdited, State: "other"},
+		"goes with choice":                  {Path: "/" + kept, Choice: bus.ChoiceOurs, Content: []byte("x")},
+		"neither a number":                  {Path: "/" + kept, Choice: bus.ChoiceOurs, Snapshot: "x"},
+	} {
+		if _, err := b.u.ResolveEtc(b.Context(), q); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%+v: %v, want %q", q, err, words)
+		}
+	}
+	b.holds(b.in(n, "etc/both"), "running\n")
+	open, err := b.u.Begin(b.Context(), update.Request{Kind: update.KindBegin})
+	b.must(err)
+	if _, err := b.u.ResolveEtc(b.Context(), update.ResolveRequest{Path: "/" + kept, Choice: bus.ChoiceOurs}); fault.Name(err) != "Busy" {
+		t.Errorf("while a transaction is open: %v", err)
+	}
+	b.must(open.Discard(b.Context()))
+	b.must(os.Remove(b.in(n, "etc/both")))
+	b.must(os.Symlink("elsewhere", b.in(n, "etc/both")))
+	if _, err := b.u.EtcSides(b.Context(), "/"+kept, ""); fault.Name(err) != "NotSupported" {
+		t.Errorf("the sides of a link: %v", err)
+	}
+}
+
+// TestSettlingThatWasCut is undone, or recorded where it had come to its end.
+func TestSettlingThatWasCut(t *testing.T) {
+	for name, done := range map[string]bool{"half-way": false, "before its record": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			n := b.conflicting()
+			dir, kept := b.in(n, ""), "/etc/both.txupd-"+itoa(n)
+			id, err := json.Marshal(b.identity(n))
+			b.must(err)
+			steps := fmt.Sprintf(`[{"kind":"resolve-etc","status":"intended","data":{"number":%d,"root":%s,"path":"/etc/both","kept":%q,"choice":"theirs","sealed":true,"actor":{"uid":7,"name":"anna"}}}]`, n, id, kept)
+			b.must(b.journal.Update(func(tx *journal.Tx) error { return tx.PutSteps(uint64(n), []byte(steps)) }))
+			// As the etcmerge leaves it: its directory is there, and what it moves may be in it.
+			b.must(os.Mkdir(filepath.Join(dir, "etc/.txupd-merge"), 0o700))
+			if done {
+				b.must(os.Rename(filepath.Join(dir, "etc/.txupd-merge"), filepath.Join(dir, "etc/.txupd-merge.done")))
+				b.must(os.Rename(filepath.Join(dir, kept), filepath.Join(dir, "etc/.txupd-merge.done/1")))
+			}
+			b.must(b.u.Resume(b.Context()))
+			b.lacks(filepath.Join(dir, "etc/.txupd-merge"))
+			b.lacks(filepath.Join(dir, "etc/.txupd-merge.done"))
+			if sv, err := b.u.Driver.Info(dir); err != nil || !sv.ReadOnly {
+				t.Errorf("the snapshot is not sealed (%v)", err)
+			}
+			rows := b.record(n).EtcDecisions
+			if got := rows[len(rows)-1].By != nil; got != done {
+				t.Errorf("recorded is %+v", rows)
+			}
+			if _, err := os.Lstat(filepath.Join(dir, kept)); (err != nil) != done {
+				t.Errorf("what was kept: %v", err)
+			}
+			if !done {
+				b.settle(update.ResolveRequest{Path: "/etc/both", Choice: bus.ChoiceTheirs})
+			}
+		})
+	}
+}
+
+// TestStrictCommitsRefuseConflicts: an open transaction stays open, and can be
+// committed once there is none.
+func TestStrictCommitsRefuseConflicts(t *testing.T) {
+	b := newBench(t)
+	b.write(b.file("etc/both"), "one\n")
+	b.write(b.file("etc/merged"), "1\n2\n3\n")
+	var n snapshot.Number
+	tr, err := b.edited(update.Request{}, update.CommitOptions{Strict: true, Message: "never"}, func(made snapshot.Number) {
+		n = made
+		b.write(b.in(n, "etc/both"), "package\n")
+		b.write(b.file("etc/both"), "running\n")
+		b.write(b.in(n, "etc/merged"), "1\n2\nTHREE\n")
+		b.write(b.file("etc/merged"), "ONE\n2\n3\n")
+	})
+	if fault.Name(err) != "Conflicts" || fault.Exit(err) != 11 || !strings.Contains(err.Error(), "/etc/both") || strings.Contains(err.Error(), "merged") {
+		t.Errorf("it was refused with %v", err)
+	}
+	if st := tr.State(); st.Finished || st.Phase != record.Open || st.Message == "never" {
+		t.Errorf("the transaction is %+v", st)
+	}
+	b.holds(b.in(n, "etc/both"), "package\n")
+	b.holds(b.in(n, "etc/merged"), "1\n2\nTHREE\n")
+	b.write(b.in(n, "etc/both"), "one\n") // settled inside: the running side's edit comes along
+	b.must(tr.Commit(update.CommitOptions{Strict: true}))
+	<-b.ended
+	if st := tr.State(); st.Phase != record.Committed {
+		t.Errorf("then it ended as %+v", st)
+	}
+	b.holds(b.in(n, "etc/both"), "running\n")
+	b.holds(b.in(n, "etc/merged"), "ONE\n2\nTHREE\n")
+	if rec := b.record(n); len(rec.EtcDecisions) != 2 {
+		t.Errorf("recorded is %+v", rec.EtcDecisions)
+	}
+}
+
+// TestAConflictThatComesUpDuringAStrictCommit fails it, and nothing is left.
+func TestAConflictThatComesUpDuringAStrictCommit(t *testing.T) {
+	b := newBench(t)
+	b.write(b.file("etc/both"), "one\n")
+	before := b.status().Default.Number
+	t1, err := b.edited(update.Request{Strict: true}, update.CommitOptions{}, func(n snapshot.Number) {
+		b.write(b.in(n, "etc/both"), "package\n")
+		b.write(b.file("etc/both"), "running\n")
+	})
+	if fault.Name(err) != "Conflicts" || t1.State().Phase != record.Failed {
+		t.Errorf("it ended with %v", err)
+	}
+	if st := b.status(); st.Default.Number != before || st.Transaction != nil {
+		t.Errorf("now %d boots next", st.Default.Number)
+	}
+	if rec := b.record(t1.Number()); rec.ErrorCode != "Conflicts" || !strings.Contains(rec.Error, "/etc/both") {
+		t.Errorf("recorded is %q: %q", rec.ErrorCode, rec.Error)
+	}
+}

@@ -94,6 +94,9 @@ func (u *Updater) resume(ctx context.Context, n uint64) (did string, err error) 
 	if err != nil {
 		return "", err
 	}
+	if data, ok := plan.Data(stepResolve); ok {
+		return u.resumeResolve(ctx, rec, data)
+	}
 	t := &Transaction{
 		u: u, number: snapshot.Number(n), rec: rec, plan: plan, output: newOutput(u.logDir(), u.Config.Log, u.Now), started: len(rec.Commands),
 		step: make(chan struct{}, 1),

@@ -200,6 +200,8 @@ func (u *Updater) Status() (bus.Status, error) {
 	if t := u.Current(); t != nil {
 		st.Transaction = t.describe()
 	}
+	st.EtcConflicts = u.etcConflicts(r)
+	st.Warnings = append(st.Warnings, conflictWarnings(st.EtcConflicts)...)
 	st.Warnings = append(st.Warnings, u.standingTroubles()...)
 	if err := r.facts.Err(); err != nil {
 		st.Pending, st.RebootRequired = nil, false // what is the default does not matter here

@@ -64,6 +64,7 @@ func (u *Updater) kinds() map[string]engine.Kind {
 		stepBootMenu:   {Do: typed(u.bootMenu), Undo: typed(u.disarm), Happened: typedBool(u.isMenuDefault)},
 		stepFollow:     {Do: typed(u.follow)},
 		stepForget:     {Do: typed(u.forget)},
+		stepResolve:    {Do: typed(u.endResolve)},
 	}
 }
 

@@ -45,6 +45,8 @@ type Request struct {
 	From          string // "" is the pending snapshot, else the booted one
 	Actor         record.Actor
 	KeepUnchanged bool
+	// Strict: a merge of /etc with conflicts fails it.
+	Strict bool
 	// asCommitted: not as From was last left, but as it was when it was committed.
 	asCommitted bool
 	// Expires: an open transaction is discarded after it; 0 means never.
@@ -68,6 +70,7 @@ type Transaction struct {
 	step chan struct{}
 
 	mu      sync.Mutex
+	strict  bool // no conflict is accepted
 	rec     record.Record
 	plan    *engine.Plan
 	box     *sandbox.Sandbox
@@ -184,7 +187,7 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 		Number: uint64(n), UUID: uuid.NewString(), Phase: record.Open, Verdict: record.Untried,
 		Parent: &parentNumber, ParentUUID: parent.subvolume.UUID.String(),
 		Created: u.Now().UTC(), Actor: q.Actor, Kind: q.Kind, Message: q.Message, Tags: append([]string{}, q.Tags...),
-		Warnings: hiddenWarning(hidden), EtcOf: etc.of, EtcGeneration: etc.since,
+		Warnings: hiddenWarning(hidden), EtcOf: etc.of, EtcGeneration: etc.since, EtcKept: u.keptIn(parent),
 	}
 	for _, c := range q.commands {
 		rec.Commands = append(rec.Commands, c.planned())
@@ -194,7 +197,7 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 		rec.Expires = &at
 	}
 	t := &Transaction{
-		u: u, number: n, parent: parent, holder: h, keep: q.KeepUnchanged, hidden: hidden,
+		u: u, number: n, parent: parent, holder: h, keep: q.KeepUnchanged, strict: q.Strict, hidden: hidden,
 		output: newOutput(u.logDir(), u.Config.Log, u.Now), step: make(chan struct{}, 1), rec: rec, plan: &engine.Plan{},
 	}
 	data := makeData{UUID: rec.UUID, Number: n, Parent: parent.subvolume.ID, Record: &rec, Live: etc.live}

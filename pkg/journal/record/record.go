@@ -140,6 +140,9 @@ type EtcDecision struct {
 	Kept string   `json:"kept,omitempty"` // where the losing side was kept
 	// Detail says more in words.
 	Detail string `json:"detail,omitempty"`
+	// At and By are of a conflict that a person settled: Decision is ours, theirs or edited then.
+	At *time.Time `json:"at,omitempty"`
+	By *Actor     `json:"by,omitempty"`
 }
 
 // Boot is one boot of the snapshot.
@@ -236,10 +239,12 @@ type Record struct {
 	// EtcGeneration is the generation of that /etc that the image of it shows, 0 where the image tells by itself.
 	EtcGeneration uint64 `json:"etc_generation,omitempty"`
 	// EtcSettled: it was merged at its first boot, or nothing is left to merge.
-	EtcSettled bool     `json:"etc_settled,omitempty"`
-	Captured   []string `json:"captured,omitempty"`
-	Boots      []Boot   `json:"boots"`
-	Kernel     string   `json:"kernel"`
+	EtcSettled bool `json:"etc_settled,omitempty"`
+	// EtcKept are the conflicts that waited for a decision in what it was made from: where their losing sides were kept.
+	EtcKept  []string `json:"etc_kept,omitempty"`
+	Captured []string `json:"captured,omitempty"`
+	Boots    []Boot   `json:"boots"`
+	Kernel   string   `json:"kernel"`
 	// Sizes are of what the transaction wrote and removed; nil where it was not measured.
 	Sizes *Sizes `json:"sizes,omitempty"`
 	// BootEntry is nil where the boot loader follows the default subvolume.
