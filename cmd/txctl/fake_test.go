@@ -192,8 +192,9 @@ func (f *fake) Version(context.Context) (string, error) {
 }
 
 func (f *fake) Rollback(_ context.Context, n int64, o busclient.RollbackOptions) (uint64, error) {
-	if o.AsCommitted {
-		f.called("rollback %d as committed", n)
+	if o.AsCommitted || o.KeepEtc {
+		how := map[bool]string{true: " as committed"}[o.AsCommitted] + map[bool]string{true: " keeping /etc"}[o.KeepEtc]
+		f.called("rollback %d%s", n, how)
 		return 9, f.refuse
 	}
 	f.called("rollback %d", n)

@@ -30,7 +30,10 @@ func (a *app) rollbackCommand() *cobra.Command {
 		Long: "rollback makes a snapshot what boots next; nothing is lost, and another rollback undoes it. Without\n" +
 			"an argument that is what runs now, where something else is pending, else the last good one before it.\n" +
 			"On writable roots a snapshot boots as it was last left; --as-committed makes a new one of what it was\n" +
-			"when it was committed.",
+			"when it was committed.\n" +
+			"/etc comes back as it was then. With --etc=keep a new snapshot is made, into whose /etc what was edited on\n" +
+			"the running system since that was committed is merged, and goes on to be until the reboot; what packages or\n" +
+			"transactions changed in /etc stays behind with them. Conflicts are listed by \"txctl etc\".",
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := atMostOne(c, args); err != nil {
 				return err
@@ -43,13 +46,11 @@ func (a *app) rollbackCommand() *cobra.Command {
 				}
 			}
 			switch o.etc {
-			case "restore":
-			case "keep":
-				return fmt.Errorf("--etc=keep: /etc is not merged yet, it always comes back as it was then: %w", fault.ErrNotSupported)
+			case bus.EtcRestore, bus.EtcKeep:
 			default:
-				return usagef("usage: txctl "+c.Use, "txctl rollback: --etc=%s: only \"restore\" is accepted", short(o.etc))
+				return usagef("usage: txctl "+c.Use, "txctl rollback: --etc=%s: \"restore\" or \"keep\" is accepted", short(o.etc))
 			}
-			if !o.asCommitted {
+			if !o.asCommitted && o.etc != bus.EtcKeep {
 				a.unrecorded("rollback")
 			}
 			return a.rollback(name, o)
@@ -57,7 +58,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 	}
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and do nothing")
 	c.Flags().BoolVar(&o.asCommitted, "as-committed", false, "make a new snapshot of what it was when it was committed")
-	c.Flags().StringVar(&o.etc, "etc", "restore", "`what` becomes of /etc: restore, as it was then")
+	c.Flags().StringVar(&o.etc, "etc", bus.EtcRestore, "`what` becomes of /etc: restore, as it was then, or keep, with what was edited since")
 	a.waitFlag(c.Flags())
 	return c
 }
@@ -75,7 +76,7 @@ func (a *app) rollback(name string, o rollbackOptions) error {
 	if o.dryRun || asked {
 		a.findEdits(d, &r)
 	}
-	if o.dryRun || r.Default == r.Previous && !o.asCommitted {
+	if o.dryRun || r.Default == r.Previous && !r.New() {
 		return a.result(rollbackDocument(r), func(s present.Screen) string { return s.Rollback(r) })
 	}
 	// It takes nothing away, so that scripts are not asked; a person sees what it means first.
@@ -88,7 +89,7 @@ func (a *app) rollback(name string, o rollbackOptions) error {
 	}
 	var now uint64
 	if err := a.locked(d, func() (err error) {
-		now, err = d.Rollback(a.urged, int64(r.Default), busclient.RollbackOptions{AsCommitted: o.asCommitted, Message: a.message})
+		now, err = d.Rollback(a.urged, int64(r.Default), busclient.RollbackOptions{AsCommitted: o.asCommitted, KeepEtc: r.KeepEtc, Message: a.message})
 		return err
 	}); err != nil {
 		return err
@@ -122,6 +123,8 @@ func (a *app) planRollback(d daemon, name string, o rollbackOptions) (present.Ro
 	if err != nil {
 		return r, err
 	}
+	// What runs has what was edited.
+	r.KeepEtc = o.etc == bus.EtcKeep && (r.Default != r.Booted || o.asCommitted)
 	at := slices.IndexFunc(list.Snapshots, func(one bus.Snapshot) bool { return one.Number == r.Default && one.Phase == record.Committed })
 	if at < 0 {
 		return r, fmt.Errorf("snapshot %d: %w", r.Default, fault.ErrNotFound)
@@ -138,7 +141,7 @@ func (a *app) planRollback(d daemon, name string, o rollbackOptions) (present.Ro
 // that is left behind. A root that txupd did not make has no image to compare
 // with: then it is not known.
 func (a *app) findEdits(d daemon, r *present.Rollback) {
-	if r.Default == r.Booted || r.Default == r.Previous {
+	if r.Default == r.Booted || r.Default == r.Previous && !r.KeepEtc {
 		return
 	}
 	running := strconv.FormatUint(r.Booted, 10)
@@ -193,6 +196,9 @@ type rolledBack struct {
 	Kernel       string            `json:"kernel"`
 	// AsCommitted is the snapshot that the new one was made of.
 	AsCommitted *uint64 `json:"as_committed"`
+	// Etc is what becomes of /etc: restore, or keep, and then a new snapshot was made of Of.
+	Etc string  `json:"etc"`
+	Of  *uint64 `json:"of"`
 	// Edits were made to the running root since it was committed, and are not in the new default; null where that is not known.
 	Edits []record.FileChange `json:"edits"`
 }
@@ -205,12 +211,19 @@ func rollbackDocument(r present.Rollback) rolledBack {
 		}
 		return all
 	}
-	var of *uint64
-	if r.AsCommitted {
+	var of, asCommitted *uint64
+	if r.New() {
 		of = &r.Of
 		if r.DryRun {
 			of = &r.Default
 		}
+	}
+	if r.AsCommitted {
+		asCommitted = of
+	}
+	etc := bus.EtcRestore
+	if r.KeepEtc {
+		etc = bus.EtcKeep
 	}
 	var edits []record.FileChange
 	if r.EditsKnown {
@@ -218,7 +231,7 @@ func rollbackDocument(r present.Rollback) rolledBack {
 	}
 	return rolledBack{
 		Edits: edits,
-		Files: r.Files(), KernelBefore: r.KernelBefore, Kernel: r.KernelAfter, AsCommitted: of,
+		Files: r.Files(), KernelBefore: r.KernelBefore, Kernel: r.KernelAfter, AsCommitted: asCommitted, Etc: etc, Of: of,
 		Default: r.Default, Previous: r.Previous, Changed: r.Default != r.Previous && !r.DryRun, DryRun: r.DryRun,
 		RebootRequired: r.Default != r.Booted,
 		Brought:        numbers(r.Brought), LeftOut: numbers(r.LeftOut), Complete: r.Known, PackageChanges: r.Packages(),

@@ -306,29 +306,34 @@ func TestDetachPrintsTheNumberAndReturns(t *testing.T) {
 
 func TestWhatTheDaemonIsAsked(t *testing.T) {
 	for line, want := range map[string]string{
-		"pkg add -- --root=/":       `add ["--root=/"] (add --root=/)`,
-		"pkg remove a b -m because": `remove ["a" "b"] (because)`,
-		"run -- sh -c true":         `run ["sh" "-c" "true"] (sh -c true)`,
-		"shell":                     `run ["/bin/sh"] (shell)`, // there is no terminal
-		"update":                    `update (update)`,
-		"begin":                     `begin (no message)`,
-		"commit -m x":               `commit true false strict=false`,
-		"commit 4 --keep-unchanged": `commit false true strict=false`,
-		"commit 4 --strict":         `commit false false strict=true`,
-		"discard":                   `discard`,
-		"exec 4 -- -x":              `exec ["-x"]`,
-		"log -n 3 --package htop":   `log 3 "htop"`,
-		"rollback":                  `rollback 1`,
-		"rollback 2 --as-committed": `rollback 2 as committed`,
-		"boot-once 1":               `boot once 1`,
-		"boot-once pending":         `boot once 3`,
-		"boot-once --cancel":        `boot once -1`,
-		"setup":                     `setup`,
-		"rollback booted":           `rollback 1`,
-		"rollback last-good":        `rollback 1`,
-		"rollback 2":                `rollback 2`,
-		"delete 3 2 3 -y":           `delete 3|delete 2`,
-		"pkg list --from pending":   `packages "pending"`,
+		"pkg add -- --root=/":                  `add ["--root=/"] (add --root=/)`,
+		"pkg remove a b -m because":            `remove ["a" "b"] (because)`,
+		"run -- sh -c true":                    `run ["sh" "-c" "true"] (sh -c true)`,
+		"shell":                                `run ["/bin/sh"] (shell)`, // there is no terminal
+		"update":                               `update (update)`,
+		"begin":                                `begin (no message)`,
+		"commit -m x":                          `commit true false strict=false`,
+		"commit 4 --keep-unchanged":            `commit false true strict=false`,
+		"commit 4 --strict":                    `commit false false strict=true`,
+		"discard":                              `discard`,
+		"exec 4 -- -x":                         `exec ["-x"]`,
+		"log -n 3 --package htop":              `log 3 "htop"`,
+		"rollback":                             `rollback 1`,
+		"rollback 2 --as-committed":            `rollback 2 as committed`,
+		"rollback 2 --etc=keep":                `rollback 2 keeping /etc`,
+		"rollback 3 --etc=keep":                `rollback 3 keeping /etc`, // a new one, though it boots next
+		"rollback 1 --etc=keep":                `rollback 1`,              // it runs
+		"rollback 2 --etc=keep --as-committed": `rollback 2 as committed keeping /etc`,
+		"rollback 2 --etc=restore":             `rollback 2`,
+		"boot-once 1":                          `boot once 1`,
+		"boot-once pending":                    `boot once 3`,
+		"boot-once --cancel":                   `boot once -1`,
+		"setup":                                `setup`,
+		"rollback booted":                      `rollback 1`,
+		"rollback last-good":                   `rollback 1`,
+		"rollback 2":                           `rollback 2`,
+		"delete 3 2 3 -y":                      `delete 3|delete 2`,
+		"pkg list --from pending":              `packages "pending"`,
 	} {
 		t.Run(line, func(t *testing.T) {
 			f := newFake(t)

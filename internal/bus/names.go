@@ -61,6 +61,7 @@ const (
 	OptContent       = "content"        // ay: what a file shall hold
 	OptSeen          = "seen"           // s: the state that a decision was made on
 	OptStrict        = "strict"         // b: fail where the merge of /etc has conflicts
+	OptEtc           = "etc"            // s: EtcRestore or EtcKeep
 	OptCommand       = "command"        // u: only the output of this command of the transaction, up to its end
 )
 

@@ -260,7 +260,9 @@ func (c *Client) Version(ctx context.Context) (version string, err error) {
 type RollbackOptions struct {
 	// AsCommitted makes a new snapshot of what it was when it was committed.
 	AsCommitted bool
-	Message     *string
+	// KeepEtc makes a new snapshot, into whose /etc what was edited in the running one is merged.
+	KeepEtc bool
+	Message *string
 }
 
 // Rollback makes a snapshot what boots next; a negative number lets the daemon choose.
@@ -268,6 +270,9 @@ func (c *Client) Rollback(ctx context.Context, n int64, o RollbackOptions) (now 
 	given := options{}
 	if o.AsCommitted {
 		given[bus.OptAsCommitted] = dbus.MakeVariant(true)
+	}
+	if o.KeepEtc {
+		given[bus.OptEtc] = dbus.MakeVariant(bus.EtcKeep)
 	}
 	if o.Message != nil {
 		given[bus.OptMessage] = dbus.MakeVariant(*o.Message)

@@ -3,7 +3,10 @@
 package busserver
 
 import (
+	"fmt"
+
 	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/update"
 )
 
@@ -35,4 +38,19 @@ func (s *Server) etcResolve(c *call) ([]any, error) {
 		Path: c.args[0].(string), Choice: c.args[1].(string), Snapshot: option[string](c.options, bus.OptSnapshot),
 		Content: option[[]byte](c.options, bus.OptContent), State: option[string](c.options, bus.OptSeen), Actor: actor,
 	}))
+}
+
+// keepsEtc reads what a rollback does about /etc.
+func (c *call) keepsEtc() (bool, error) {
+	switch word := option[string](c.options, bus.OptEtc); word {
+	case bus.EtcKeep:
+		return true, nil
+	case bus.EtcRestore:
+		return false, nil
+	default:
+		if _, given := c.options[bus.OptEtc]; given {
+			return false, fmt.Errorf("%w: etc %s: %q or %q is accepted", fault.ErrInvalidArgument, quoted(word), bus.EtcRestore, bus.EtcKeep)
+		}
+		return false, nil
+	}
 }

@@ -38,7 +38,7 @@ func (s *Server) managerMethods() map[string]method {
 		"PackageAdd":    {private: true, options: pkg, run: s.packages(update.KindPkgAdd)},
 		"PackageRemove": {private: true, options: pkg, run: s.packages(update.KindPkgRemove)},
 		"Update":        {private: true, options: pkg, run: s.packages(update.KindUpdate)},
-		"Rollback":      {private: true, options: []string{bus.OptAsCommitted, bus.OptMessage}, run: s.rollback},
+		"Rollback":      {private: true, options: []string{bus.OptAsCommitted, bus.OptMessage, bus.OptEtc}, run: s.rollback},
 		"BootOnce":      {private: true, run: s.bootOnce},
 		"Setup":         {private: true, run: s.setup},
 		"Assess":        {private: true, run: s.assess},
@@ -236,14 +236,22 @@ func (s *Server) rollback(c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	keep, err := c.keepsEtc()
+	if err != nil {
+		return nil, err
+	}
 	var n snapshot.Number
-	if option[bool](c.options, bus.OptAsCommitted) {
+	if asCommitted := option[bool](c.options, bus.OptAsCommitted); asCommitted || keep {
 		q, err := s.request(c, update.KindRollback)
 		if err != nil {
 			return nil, err
 		}
 		q.From = to
-		n, err = s.updater.RollbackAsCommitted(c.ctx, q)
+		if keep {
+			n, err = s.updater.RollbackKeepingEtc(c.ctx, q, asCommitted)
+		} else {
+			n, err = s.updater.RollbackAsCommitted(c.ctx, q)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -24,7 +24,7 @@ var optionTypes = map[string]string{
 	bus.OptAsCommitted: "b", bus.OptPath: "s", bus.OptPaths: "as", bus.OptSince: "x", bus.OptUntil: "x", bus.OptActor: "s",
 	bus.OptState: "s", bus.OptTag: "s", bus.OptText: "s", bus.OptNote: "s", bus.OptDropTags: "as", bus.OptPin: "b",
 	bus.OptNow: "b", bus.OptPatch: "b", bus.OptContext: "u", bus.OptIgnoreCase: "b", bus.OptHead: "s", bus.OptBrief: "b",
-	bus.OptSnapshot: "s", bus.OptContent: "ay", bus.OptSeen: "s", bus.OptStrict: "b",
+	bus.OptSnapshot: "s", bus.OptContent: "ay", bus.OptSeen: "s", bus.OptStrict: "b", bus.OptEtc: "s",
 }
 
 func (o options) check(method string, accepted []string) error {

@@ -54,6 +54,11 @@ func etcScreens(s Screen) map[string]string {
 	diff := bus.EtcDiff{Booted: 4, Snapshot: 6, Merged: true, Patches: difference().Patches}
 	all["etc-diff"] = s.EtcDiff(diff)
 	all["etc-diff-nothing"] = s.EtcDiff(bus.EtcDiff{Booted: 4, Snapshot: 6, PatchesCut: true, Warnings: []string{"snapshot 6 was not made from what runs"}})
+	edits := Rollback{Default: 7, Of: 4, Previous: 6, Booted: 6, KeepEtc: true, Difference: Between(6, 4, steps), Edits: []record.FileChange{
+		{Path: "/etc/fstab", Change: record.Modified}, {Path: "/var/log/syslog", Change: record.Modified}}}
+	all["rollback-keep"] = s.Rollback(edits)
+	edits.Default, edits.Planned, edits.AsCommitted = 4, true, true
+	all["rollback-keep-planned"] = s.Rollback(edits)
 	resolved := bus.EtcResolved{EtcConflict: bus.EtcConflict{Path: "/etc/issue", Version: 6, Snapshot: 6}, Choice: bus.ChoiceOurs, Left: 2}
 	all["etc-resolved"] = s.EtcResolved(resolved)
 	resolved.Choice, resolved.Left = bus.ChoiceTheirs, 0

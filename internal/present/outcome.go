@@ -4,6 +4,7 @@ package present
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/txupd/txupd/internal/bus"
@@ -105,6 +106,8 @@ type Rollback struct {
 	// AsCommitted: the new default is a snapshot of what another one, Of, was when it was committed.
 	AsCommitted bool
 	Of          uint64
+	// KeepEtc: what was edited in the running /etc comes along, in a new snapshot of Of.
+	KeepEtc bool
 	// Edits are what was written to the running root since it was committed, which the new default
 	// does not have; it stays where it is.
 	Edits      []record.FileChange
@@ -113,10 +116,21 @@ type Rollback struct {
 	Planned, DryRun bool
 }
 
+// New reports whether a new snapshot is what boots next.
+func (r Rollback) New() bool { return r.AsCommitted || r.KeepEtc }
+
+// left are the edits that do not come along.
+func (r Rollback) left() []record.FileChange {
+	if !r.KeepEtc {
+		return r.Edits
+	}
+	return slices.DeleteFunc(slices.Clone(r.Edits), func(f record.FileChange) bool { return f.Path == "/etc" || strings.HasPrefix(f.Path, "/etc/") })
+}
+
 // Rollback draws it.
 func (s Screen) Rollback(r Rollback) string {
 	var b strings.Builder
-	if r.Default == r.Previous && !r.AsCommitted {
+	if r.Default == r.Previous && !r.New() {
 		fmt.Fprintf(&b, "Snapshot %d is what boots next already; nothing was changed.\n", r.Default)
 		return b.String()
 	}
@@ -128,13 +142,20 @@ func (s Screen) Rollback(r Rollback) string {
 	case r.DryRun:
 		verb = "would boot next"
 	}
-	switch {
-	case r.AsCommitted && (r.Planned || r.DryRun):
-		name = fmt.Sprintf("A new snapshot, of %d as it was committed,", r.Default)
-	case r.AsCommitted:
-		name += fmt.Sprintf(", which is %d as it was committed,", r.Of)
+	how := ""
+	if r.AsCommitted {
+		how = " as it was committed"
 	}
-	fmt.Fprintf(&b, "%s %s, instead of %d.\n", name, verb, r.Previous)
+	if r.KeepEtc {
+		how += " with what was edited in the running /etc"
+	}
+	switch {
+	case r.New() && (r.Planned || r.DryRun):
+		name = fmt.Sprintf("A new snapshot, of %d%s,", r.Default, how)
+	case r.New():
+		name += fmt.Sprintf(", which is %d%s,", r.Of, how)
+	}
+	b.WriteString(s.Paragraph(fmt.Sprintf("%s %s, instead of %d.", name, verb, r.Previous)))
 	s.sides(&b, r.Difference, "brings", "drops")
 	if !r.Known {
 		b.WriteString("What lies between the two is not known in full.\n")
@@ -170,18 +191,19 @@ func (s Screen) Rollback(r Rollback) string {
 const mostEdits = 20
 
 func (s Screen) edits(b *strings.Builder, r Rollback) {
-	if len(r.Edits) == 0 {
+	all := r.left()
+	if len(all) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\n%s  %s since, which %d does not have\n", bold(fmt.Sprintf("Edits to the running %d", r.Booted)), filesInWords(record.CountFiles(r.Edits)), r.Default)
+	fmt.Fprintf(b, "\n%s  %s since, which %d does not have\n", bold(fmt.Sprintf("Edits to the running %d", r.Booted)), filesInWords(record.CountFiles(all)), r.Default)
 	shown := 0
-	for _, f := range r.Edits {
+	for _, f := range all {
 		if strings.HasPrefix(f.Path, "/etc/") && shown < mostEdits {
 			fmt.Fprintf(b, "  %s %s\n", sign(f.Change), plain(f.Path))
 			shown++
 		}
 	}
-	if more := len(r.Edits) - shown; more > 0 {
+	if more := len(all) - shown; more > 0 {
 		if shown > 0 {
 			fmt.Fprintf(b, "  … and %d more", more)
 		} else {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strconv"
 
 	"github.com/txupd/txupd/internal/boot"
 	"github.com/txupd/txupd/internal/bus"
@@ -95,18 +94,8 @@ func (u *Updater) RollbackAsCommitted(ctx context.Context, q Request) (snapshot.
 	if err != nil {
 		return 0, err
 	}
-	q.Kind, q.From, q.KeepUnchanged, q.asCommitted = KindRollback, strconv.FormatUint(uint64(target.number), 10), true, true
-	if q.Message == "" {
-		q.Message = fmt.Sprintf("snapshot %d as it was committed", target.number)
-	}
-	nothing := func(*Transaction) error { return nil }
-	t, e, err := u.start(ctx, q, nothing)
-	if err != nil {
-		return 0, err
-	}
-	defer e.leave()
-	t.settle(t.commit(e.ctx))
-	return t.number, t.State().Failure
+	q.asCommitted, q.etc = true, bus.EtcRestore
+	return u.rollbackToNew(ctx, q, target, fmt.Sprintf("snapshot %d as it was committed", target.number))
 }
 
 // committedImage is the image of a snapshot as it was committed.

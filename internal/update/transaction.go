@@ -49,6 +49,8 @@ type Request struct {
 	Strict bool
 	// asCommitted: not as From was last left, but as it was when it was committed.
 	asCommitted bool
+	// etc is bus.EtcRestore or bus.EtcKeep, of a rollback; "" merges as every transaction does.
+	etc string
 	// Expires: an open transaction is discarded after it; 0 means never.
 	Expires time.Duration
 	// commands that will run, known at the beginning: they are recorded with it.
@@ -177,7 +179,7 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 	if err != nil {
 		return nil, err
 	}
-	etc, err := u.etcLine(parent)
+	etc, err := u.etcLineOf(q, parent)
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ type PrepareRequest struct {
 	Live Identity
 	// LiveAt says where that is.
 	LiveAt Number
-	// LiveRole is RoleLive or RoleBase.
+	// LiveRole is RoleLive, RoleBase or RoleAfter.
 	LiveRole Role
 	// Info is for snapper's tools.
 	Info Info
