@@ -128,11 +128,16 @@ func TestBootLoaderIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestSharedTreesAreNotWrittenAndNamed: until they are captured, they are hidden, and that is said.
-func TestSharedTreesAreNotWrittenAndNamed(t *testing.T) {
+// TestWritesToSharedTreesAreCaptured: the running system sees nothing of them, and the record names them.
+func TestWritesToSharedTreesAreCaptured(t *testing.T) {
 	s := newSystem(t, options{})
-	s.untouched("a command that writes to shared trees alone", func() {
+	s.untouched("a command that writes logs alone", func() {
 		s.expect(77, "", "run", "--unchanged-exit", "--", "sh", "-c", "echo leak > /var/log/leak")
+	})
+	s.untouched("a discarded transaction", func() {
+		s.must("begin")
+		s.must("exec", "--", "sh", "-c", "echo leak >/var/log/leak; echo leak >/srv/leak")
+		s.must("discard")
 	})
 	s.must("run", "--", "sh", "-c", "echo leak > /var/log/leak; echo leak > /srv/leak; touch /usr/done")
 	for _, path := range []string{"var/log/leak", "srv/leak"} {
@@ -140,7 +145,15 @@ func TestSharedTreesAreNotWrittenAndNamed(t *testing.T) {
 			t.Errorf("/%s was written on the running system", path)
 		}
 	}
-	if rec := s.show(s.pending()); !strings.Contains(strings.Join(rec.Warnings, "\n"), "/srv, /var/cache, /var/log") || len(rec.FileChanges) != 1 {
-		t.Errorf("the record does not name the hidden trees: %q", rec.Warnings)
+	rec := s.show(s.pending())
+	var got []string
+	for _, tree := range rec.Shared {
+		for _, p := range tree.Captured {
+			got = append(got, p.Path+" "+p.Decision)
+		}
 	}
+	if want := []string{"/srv/leak created", "/var/log/leak created"}; !slices.Equal(got, want) || len(rec.FileChanges) != 1 {
+		t.Errorf("the record has %q and %v, want %q", got, rec.FileChanges, want)
+	}
+	s.consistent()
 }

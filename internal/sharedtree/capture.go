@@ -199,7 +199,7 @@ func (c *Capture) Empty() (bool, error) {
 // Flush makes what was captured so far durable. The transaction may go on.
 func (c *Capture) Flush(d Driver) error {
 	// A fork writes out what it is a fork of, and nothing else.
-	aside := c.subvolume() + "%flush" // no name ends like this
+	aside := c.subvolume() + flushing
 	if err := d.Fork(c.subvolume(), aside, true); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("cannot flush what was captured of %s: %w", c.Tree, err)
 	}
@@ -215,6 +215,24 @@ func (c *Capture) Seal(d Driver) error {
 		return err
 	}
 	return d.SetReadOnly(c.subvolume(), true)
+}
+
+// Sealed reports whether it is read-only.
+func (c *Capture) Sealed(d Driver) (bool, error) {
+	sv, err := d.Info(c.subvolume())
+	return sv.ReadOnly, err
+}
+
+// Unseal makes it writable again, for a transaction that goes on after all. What
+// was noted of what lay below is void then.
+func (c *Capture) Unseal(d Driver) error {
+	if err := d.SetReadOnly(c.subvolume(), false); err != nil {
+		return err
+	}
+	if err := os.Remove(c.Manifest()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // Remove deletes the capture and the fork. What is not there is no error. The

@@ -285,3 +285,48 @@ func TestClockIsTrustedOnlyWhileItRuns(t *testing.T) {
 		}
 	}
 }
+
+func TestTidyRemovesWhatACrashLeft(t *testing.T) {
+	p := newPlace(t)
+	dir := p.snapshot(t, 1)
+	d := btrfs.Driver{}
+	whole, err := Prepare(d, dir, p.tree(), nil, p.dirOf)
+	must(t, err)
+	write(t, whole.Upper()+"/f", "written")
+	must(t, d.Fork(whole.subvolume(), whole.subvolume()+flushing, true))
+	half := Capture{Dir: dir, Tree: "/half"}
+	must(t, d.Create(half.subvolume()))
+	must(t, d.Fork(p.live, half.Fork(), true))
+	lost := Capture{Dir: dir, Tree: "/lost"} // by a power cut: nothing was written to it yet
+	must(t, d.Create(lost.subvolume()))
+	must(t, os.Mkdir(lost.Upper(), 0o700))
+	write(t, filepath.Join(lost.subvolume(), about), "")
+	kept := Kept{Dir: dir, Tree: p.tree().Path}
+	_, err = kept.ForkBefore(d, p.tree())
+	must(t, err)
+	must(t, kept.ForkAfter(d, p.tree()))
+	for range 2 {
+		must(t, Tidy(d, dir))
+		list, err := Load(dir)
+		must(t, err)
+		if len(list) != 1 || list[0].Tree != p.tree().Path || read(t, list[0].Upper()+"/f") != "written" {
+			t.Errorf("there are %+v", list)
+		}
+		for _, path := range []string{half.subvolume(), half.Fork(), lost.subvolume(), whole.subvolume() + flushing} {
+			if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s is left: %v", path, err)
+			}
+		}
+		for _, path := range []string{whole.Fork(), kept.Before(), kept.After()} {
+			if _, err := os.Lstat(path); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	must(t, RemoveKept(d, dir))
+	must(t, whole.Remove(d))
+	RemoveDirectories(dir)
+	if Any(dir) {
+		t.Error("something is left")
+	}
+}

@@ -38,7 +38,8 @@ type bench struct {
 	u       *update.Updater
 	journal *journal.Journal
 
-	ended chan struct{} // transactions
+	ended    chan struct{} // transactions
+	finished chan struct{} // commands
 
 	// what the running system shows
 	failed     []string
@@ -53,10 +54,17 @@ type bench struct {
 }
 
 func newBench(t *testing.T) *bench {
-	root := testbed.Layout(t, "flat")
-	b := &bench{T: t, device: testbed.Device(t, root), root: root, config: config.Default(), driver: btrfs.Driver{}, clock: time.Now, ended: make(chan struct{}, 16), baseline: health.Baseline{Known: true}}
-	t.Cleanup(b.stop)
+	b := unstartedBench(t, testbed.Layout(t, "flat"))
 	b.start()
+	return b
+}
+
+func unstartedBench(t *testing.T, root string) *bench {
+	b := &bench{
+		T: t, device: testbed.Device(t, root), root: root, config: config.Default(), baseline: health.Baseline{Known: true},
+		driver: btrfs.Driver{}, clock: time.Now, ended: make(chan struct{}, 16), finished: make(chan struct{}, 16),
+	}
+	t.Cleanup(b.stop)
 	return b
 }
 
@@ -88,6 +96,13 @@ func (b *bench) stop() {
 
 func (b *bench) start() {
 	b.Helper()
+	b.prepare()
+	b.must(b.u.Resume(b.Context()))
+}
+
+// prepare makes an updater that has done nothing yet.
+func (b *bench) prepare() {
+	b.Helper()
 	b.boots++
 	store, err := snapshot.Open(b.root, b.driver, snapshot.Options{})
 	b.must(err)
@@ -101,8 +116,11 @@ func (b *bench) start() {
 		Packages: func() (pkgmgr.Manager, error) { return nil, os.ErrNotExist },
 		BootID:   "boot-" + strings.Repeat("i", b.boots), Now: b.clock, Log: slog.New(slog.DiscardHandler),
 		Notify: func(e update.Event) {
-			if e.Kind == update.TransactionFinished {
+			switch e.Kind {
+			case update.TransactionFinished:
 				b.ended <- struct{}{}
+			case update.CommandFinished:
+				b.finished <- struct{}{}
 			}
 		},
 		Machine: update.Machine{
@@ -126,7 +144,6 @@ func (b *bench) start() {
 			Announce: func(words string) { b.said = append(b.said, words) },
 		},
 	})
-	b.must(b.u.Resume(b.Context()))
 }
 
 // commit makes a snapshot, which boots next.

@@ -87,9 +87,8 @@ func (u *Updater) databaseInside() error {
 // apiTrees are mounted anew in every sandbox; .snapshots and the boot loader's files are nobody's data.
 var apiTrees = []string{"/proc", "/sys", "/dev", "/run", "/tmp", "/.snapshots", "/boot", "/efi", "/root", "/home"}
 
-// hiddenTrees lists the shared trees that a transaction does not see: what it
-// writes there goes into the snapshot's own directory, and stays hidden below
-// the mount after the boot.
+// hiddenTrees lists what is mounted in the root: what a snapshot has there stays
+// hidden below the mount after the boot.
 func (u *Updater) hiddenTrees() ([]string, error) {
 	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(u.Root))
 	if err != nil {
@@ -105,14 +104,6 @@ func (u *Updater) hiddenTrees() ([]string, error) {
 	}
 	slices.Sort(hidden)
 	return slices.Compact(hidden), nil
-}
-
-// hiddenWarning names the hidden trees.
-func hiddenWarning(hidden []string) []string {
-	if len(hidden) == 0 {
-		return nil
-	}
-	return []string{"shared trees are not seen inside the transaction: " + strings.Join(hidden, ", ")}
 }
 
 // below reports whether path is dir or lies in it.

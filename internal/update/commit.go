@@ -81,6 +81,7 @@ func (t *Transaction) commit(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
+	t.plan.Did(stepCapture) // where no command ran nothing is to be captured
 	if err := u.engine.Do(ctx, t.plan, stepSeal); err != nil {
 		return fmt.Errorf("cannot seal snapshot %d: %w", t.number, err)
 	}
@@ -92,7 +93,7 @@ func (t *Transaction) commit(ctx context.Context) error {
 		}
 		return fmt.Errorf("cannot compare snapshot %d with what it started from: %w", t.number, err)
 	}
-	if len(files) == 0 && !t.keep {
+	if len(files) == 0 && !t.worth && !t.keep {
 		return errNoChange
 	}
 	t.progress("commit", "merging /etc")
@@ -252,9 +253,9 @@ func (t *Transaction) changes(ctx context.Context) ([]record.FileChange, error) 
 	if deep > 0 {
 		t.warn(fmt.Sprintf("files that lie too deep are not listed: %d, with paths of more than %d bytes", deep, journal.MaxPath))
 	}
-	files, lost := visible(found, t.hidden)
-	if lost > 0 {
-		t.warn(fmt.Sprintf("what was changed in shared trees (%s; paths: %d) is hidden below their mounts after the reboot", strings.Join(t.hidden, ", "), lost))
+	files := visible(found, t.hidden)
+	if lost := countBelow(found, t.unseen); lost > 0 {
+		t.warn(fmt.Sprintf("what was changed where other trees are mounted (%s; paths: %d) is hidden below them after the reboot", strings.Join(t.unseen, ", "), lost))
 	}
 	if len(files) > 0 {
 		t.attribute(ctx, before.Dir, after.Dir, files)
@@ -327,16 +328,28 @@ func sameContent(a, b io.Reader) bool {
 }
 
 // visible leaves out what lies below a shared tree: it never shows up in the
-// booted system, so it makes no snapshot worth booting. lost counts it.
-func visible(found []snapshot.Change, hidden []string) (files []record.FileChange, lost int) {
+// booted system, so it makes no snapshot worth booting.
+func visible(found []snapshot.Change, hidden []string) (files []record.FileChange) {
 	for _, c := range found {
-		if slices.ContainsFunc(hidden, func(h string) bool { return below(c.Path, h) }) {
-			lost++
-			continue
+		if !belowAny(c.Path, hidden) {
+			files = append(files, record.FileChange{Path: c.Path, Change: string(c.Kind)})
 		}
-		files = append(files, record.FileChange{Path: c.Path, Change: string(c.Kind)})
 	}
-	return files, lost
+	return files
+}
+
+// countBelow counts the changes in or below one of the directories.
+func countBelow(found []snapshot.Change, dirs []string) (n int) {
+	for _, c := range found {
+		if belowAny(c.Path, dirs) {
+			n++
+		}
+	}
+	return n
+}
+
+func belowAny(path string, dirs []string) bool {
+	return slices.ContainsFunc(dirs, func(dir string) bool { return below(path, dir) })
 }
 
 // reachable leaves out what the journal does not take, and counts it: after the

@@ -26,7 +26,7 @@ func TestDeepFilesKeepNoCommitFromBeingRecorded(t *testing.T) {
 	if deep != 2 || len(kept) != 3 {
 		t.Errorf("%d are too deep, %d are kept", deep, len(kept))
 	}
-	files, _ := visible(kept, nil)
+	files := visible(kept, nil)
 	if err := j.Update(func(tx *journal.Tx) error {
 		if err := tx.Put("committed", nil, record.Record{Number: 1}); err != nil {
 			return err

@@ -337,8 +337,7 @@ func (d *differ) compare(before, after side, doc *bus.Diff) error {
 	if err != nil {
 		return err
 	}
-	files, _ := visible(found, hidden)
-	doc.Files = append(doc.Files, files...)
+	doc.Files = append(doc.Files, visible(found, hidden)...)
 	m, err := u.manager()
 	if err != nil {
 		return nil // no package manager: every file is nobody's

@@ -13,9 +13,9 @@ import (
 	"github.com/txupd/txupd/internal/etcmerge"
 )
 
-// waiting lists the conflicts of a snapshot that are recorded, with it or
+// unresolved lists the conflicts of a snapshot that are recorded, with it or
 // with what it was made from, and still there. A tree that cannot be read has none.
-func (u *Updater) waiting(v view) []bus.EtcConflict {
+func (u *Updater) unresolved(v view) []bus.EtcConflict {
 	names := slices.Clone(v.rec.EtcKept)
 	for _, d := range v.rec.EtcDecisions {
 		if d.Kept != "" && d.Rule != ruleResolved {
@@ -51,7 +51,7 @@ func (u *Updater) waiting(v view) []bus.EtcConflict {
 // keptIn are the names of what waits, for the record of what is made from a snapshot.
 func (u *Updater) keptIn(v view) []string {
 	var names []string
-	for _, c := range u.waiting(v) {
+	for _, c := range u.unresolved(v) {
 		names = append(names, c.Kept)
 	}
 	return names
@@ -59,11 +59,11 @@ func (u *Updater) keptIn(v view) []string {
 
 // etcConflicts are those of what boots next, and those of what runs that are not in it too.
 func (u *Updater) etcConflicts(r *roles) []bus.EtcConflict {
-	found := append([]bus.EtcConflict{}, u.waiting(r.standby)...)
+	found := append([]bus.EtcConflict{}, u.unresolved(r.standby)...)
 	if r.standby.same(r.booted) {
 		return found
 	}
-	for _, c := range u.waiting(r.booted) {
+	for _, c := range u.unresolved(r.booted) {
 		if !slices.ContainsFunc(found, func(o bus.EtcConflict) bool { return o.Kept == c.Kept }) {
 			found = append(found, c)
 		}

@@ -137,6 +137,9 @@ func (t *Transaction) keepProgress() error {
 	t.mu.Lock()
 	root := rootOfRecord(t.rec)
 	t.mu.Unlock()
+	if err := t.flushShared(); err != nil {
+		return err
+	}
 	if _, err := t.u.Store.Flush(t.number, root, false); err != nil {
 		return err
 	}
@@ -231,6 +234,10 @@ func (t *Transaction) enterSandbox(ctx context.Context) (*sandbox.Sandbox, error
 		}
 	}
 	cfg := sandbox.Config{Root: t.u.Store.Path(t.number, snapshot.RoleSnapshot), Number: uint64(t.number)}
+	var err error
+	if cfg.Shared, err = t.showShared(ctx); err != nil {
+		return nil, err
+	}
 	t.mu.Lock()
 	launch := t.launch
 	t.launch = nil
@@ -238,7 +245,7 @@ func (t *Transaction) enterSandbox(ctx context.Context) (*sandbox.Sandbox, error
 	if launch != nil {
 		cfg.Launch = <-launch // nil where it could not be started: then it is tried again, and says why
 	}
-	box, err := t.u.startSandbox(ctx, cfg)
+	box, err = t.u.startSandbox(ctx, cfg)
 	if cfg.Launch != nil {
 		cfg.Launch.Close()
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/txupd/txupd/internal/engine"
 	"github.com/txupd/txupd/internal/sandbox"
+	"github.com/txupd/txupd/internal/sharedtree"
 	"github.com/txupd/txupd/pkg/grubcfg"
 	"github.com/txupd/txupd/pkg/journal"
 	"github.com/txupd/txupd/pkg/journal/record"
@@ -154,13 +155,15 @@ func (u *Updater) takeUp(t *Transaction) error {
 		return err
 	}
 	defer u.work.Done()
-	if err := errors.Join(u.Store.DropLeftovers(t.number), sandbox.Tidy(u.Store.Path(t.number, snapshot.RoleSnapshot))); err != nil {
+	if err := errors.Join(u.Store.DropLeftovers(t.number), sandbox.Tidy(u.Store.Path(t.number, snapshot.RoleSnapshot)), sharedtree.Tidy(u.Driver, u.Store.Dir(t.number))); err != nil {
 		u.letGo(h)
 		return err
 	}
-	if t.hidden, err = u.hiddenTrees(); err != nil {
+	around, err := u.outside()
+	if err != nil {
 		return err
 	}
+	t.hidden, t.unseen = around.mounts, around.unseen
 	h.since = t.rec.Created
 	t.holder = h
 	if t.rec.Parent != nil {

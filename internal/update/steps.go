@@ -57,6 +57,8 @@ func (u *Updater) kinds() map[string]engine.Kind {
 	return map[string]engine.Kind{
 		stepPrepare:    {Do: typed(u.prepare), Undo: typed(u.unmake)},
 		stepPublish:    {Do: typed(u.publish), Undo: typed(u.unmake)},
+		stepCapture:    {Do: typed(u.capture)},
+		stepSealShared: {Do: typed(u.sealShared)},
 		stepSeal:       {Do: typed(u.seal)}, // what it makes goes with the directory
 		stepSetDefault: {Do: typed(u.setDefault), Happened: typedBool(u.isDefault)},
 		stepRemove:     {Do: typed(u.remove)}, // a removal that began is always finished

@@ -66,7 +66,9 @@ type Transaction struct {
 	holder *holder
 	output *Output
 	keep   bool     // commit even if nothing changed
-	hidden []string // shared trees that are not seen inside
+	hidden []string // mounts that are no part of the root
+	unseen []string // those of them that its commands do not see
+	worth  bool     // what was captured of shared trees is worth a boot
 
 	// step is held by whoever works on the snapshot: a command, the commit, the end.
 	step chan struct{}
@@ -167,7 +169,11 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 	if err := u.check(ctx, f, parent); err != nil {
 		return nil, err
 	}
-	hidden, err := u.hiddenTrees()
+	around, err := u.outside()
+	if err != nil {
+		return nil, err
+	}
+	over, err := u.waiting(parent.rec)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +195,7 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 		Number: uint64(n), UUID: uuid.NewString(), Phase: record.Open, Verdict: record.Untried,
 		Parent: &parentNumber, ParentUUID: parent.subvolume.UUID.String(),
 		Created: u.Now().UTC(), Actor: q.Actor, Kind: q.Kind, Message: q.Message, Tags: append([]string{}, q.Tags...),
-		Warnings: hiddenWarning(hidden), EtcOf: etc.of, EtcGeneration: etc.since, EtcKept: u.keptIn(parent),
+		Warnings: around.words, EtcOf: etc.of, EtcGeneration: etc.since, EtcKept: u.keptIn(parent), SharedBelow: over,
 	}
 	for _, c := range q.commands {
 		rec.Commands = append(rec.Commands, c.planned())
@@ -199,13 +205,17 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 		rec.Expires = &at
 	}
 	t := &Transaction{
-		u: u, number: n, parent: parent, holder: h, keep: q.KeepUnchanged, strict: q.Strict, hidden: hidden,
+		u: u, number: n, parent: parent, holder: h, keep: q.KeepUnchanged, strict: q.Strict, hidden: around.mounts, unseen: around.unseen,
 		output: newOutput(u.logDir(), u.Config.Log, u.Now), step: make(chan struct{}, 1), rec: rec, plan: &engine.Plan{},
 	}
 	data := makeData{UUID: rec.UUID, Number: n, Parent: parent.subvolume.ID, Record: &rec, Live: etc.live}
 	small := t.made()
 	// All that will be done is known now, and recorded at once.
-	err = errors.Join(t.plan.Intend(stepPrepare, data), t.plan.Intend(stepPublish, small), t.plan.Intend(stepSeal, small))
+	err = errors.Join(t.plan.Intend(stepPrepare, data), t.plan.Intend(stepPublish, small))
+	if around.shown {
+		err = errors.Join(err, t.intendCapture())
+	}
+	err = errors.Join(err, t.plan.Intend(stepSeal, small))
 	if f.Mode == boot.FollowsMenu {
 		err = errors.Join(err, t.plan.Intend(stepStage, small))
 	}

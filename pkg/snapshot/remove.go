@@ -235,7 +235,7 @@ func (p *planner) isOurs(role Role, sv Subvolume) bool {
 		return true
 	}
 	top, _, _ := strings.Cut(string(role), "/")
-	return top == "capture" || top == "shared" || p.recorded[role] == sv.Identity()
+	return slices.Contains(asideDirs, top) || p.recorded[role] == sv.Identity()
 }
 
 // subvolume plans the end of one of ours.

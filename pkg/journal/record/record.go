@@ -145,6 +145,31 @@ type EtcDecision struct {
 	By *Actor     `json:"by,omitempty"`
 }
 
+// SharedTree is what a transaction captured of one shared tree, and what became of it.
+type SharedTree struct {
+	Tree string `json:"tree"` // where the system has it
+	// Paths counts what was captured, Captured are the first of them, with what is to become of each: created, replaced, removed.
+	Paths    int          `json:"paths"`
+	Captured []SharedPath `json:"captured"`
+	// HandedOver is when the live tree got it, at a boot of snapshot By; nil while it did not.
+	HandedOver *time.Time `json:"handed_over,omitempty"`
+	By         *uint64    `json:"by,omitempty"`
+	// Became counts what became of the paths then; Decisions are the first of those that the live tree did not get as they were.
+	Became    map[string]int `json:"became,omitempty"`
+	Decisions []SharedPath   `json:"decisions,omitempty"`
+}
+
+// MaxSharedPaths is how many paths of a shared tree a record has at most.
+const MaxSharedPaths = 100
+
+// SharedPath is one path of a shared tree.
+type SharedPath struct {
+	Path     string `json:"path"` // absolute
+	Decision string `json:"decision"`
+	Aside    string `json:"aside,omitempty"` // where the transaction's was put, where the live side's stayed
+	Reason   string `json:"reason,omitempty"`
+}
+
 // Boot is one boot of the snapshot.
 type Boot struct {
 	// BootID is the kernel's, "" for boots that never came to user space.
@@ -241,10 +266,13 @@ type Record struct {
 	// EtcSettled: it was merged at its first boot, or nothing is left to merge.
 	EtcSettled bool `json:"etc_settled,omitempty"`
 	// EtcKept are the conflicts that waited for a decision in what it was made from: where their losing sides were kept.
-	EtcKept  []string `json:"etc_kept,omitempty"`
-	Captured []string `json:"captured,omitempty"`
-	Boots    []Boot   `json:"boots"`
-	Kernel   string   `json:"kernel"`
+	EtcKept []string `json:"etc_kept,omitempty"`
+	// Shared is what was captured of shared trees.
+	Shared []SharedTree `json:"shared,omitempty"`
+	// SharedBelow are the snapshots that it is stacked on whose captures had not been handed over when it began, the newest first.
+	SharedBelow []uint64 `json:"shared_below,omitempty"`
+	Boots       []Boot   `json:"boots"`
+	Kernel      string   `json:"kernel"`
 	// Sizes are of what the transaction wrote and removed; nil where it was not measured.
 	Sizes *Sizes `json:"sizes,omitempty"`
 	// BootEntry is nil where the boot loader follows the default subvolume.

@@ -1,0 +1,293 @@
+// Shared trees on a real btrfs: captured by transactions, handed over at boots,
+// taken back, and no trace where a transaction came to nothing.
+
+package update_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/txupd/txupd/internal/btrfs"
+	"github.com/txupd/txupd/internal/sandbox"
+	"github.com/txupd/txupd/internal/testbed"
+	"github.com/txupd/txupd/internal/update"
+	"github.com/txupd/txupd/pkg/journal/record"
+	"github.com/txupd/txupd/pkg/snapshot"
+)
+
+func TestMain(m *testing.M) {
+	if sandbox.IsInit() {
+		os.Exit(sandbox.Init())
+	}
+	os.Exit(m.Run())
+}
+
+// shared is a bench whose system has /var and /var/lib/data as subvolumes, /srv
+// on ext4, and a second mount of a part of /var.
+type shared struct {
+	*bench
+	top, disk string
+}
+
+var libraryLine = regexp.MustCompile(`(/\S+) \(0x`)
+
+// program copies a program of this machine and its libraries into a root.
+func program(t testing.TB, root, name string) {
+	t.Helper()
+	file, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	libraries := libraryLine.FindAllStringSubmatch(testbed.Run(t, "ldd", file), -1)
+	for _, m := range append(libraries, []string{"", file}) {
+		to := filepath.Join(root, m[1])
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		testbed.Run(t, "cp", "-L", m[1], to)
+	}
+}
+
+func newShared(t *testing.T) *shared {
+	root := testbed.Layout(t, "flat")
+	s := &shared{bench: unstartedBench(t, root), top: filepath.Join(filepath.Dir(root), "top")}
+	s.must(os.RemoveAll(root + "/bin"))
+	for _, link := range []string{"bin", "lib", "lib64", "sbin"} {
+		s.must(os.MkdirAll(filepath.Join(root, "usr", link), 0o755))
+		s.must(os.Symlink("usr/"+link, filepath.Join(root, link)))
+	}
+	for _, name := range []string{"sh", "rm", "mkdir", "cat"} {
+		program(t, root, name)
+	}
+	s.must(os.RemoveAll(root + "/var"))
+	for _, dir := range []string{"var", "srv", "opt/app"} {
+		s.must(os.MkdirAll(filepath.Join(root, dir), 0o755))
+	}
+	for _, subvolume := range []string{"@var", "@data"} {
+		testbed.Run(t, "btrfs", "-q", "subvolume", "create", filepath.Join(s.top, subvolume))
+	}
+	for _, dir := range []string{"@var/lib/data", "@var/lib/app", "@var/log"} {
+		s.must(os.MkdirAll(filepath.Join(s.top, dir), 0o755))
+	}
+	testbed.Ext4(t, root+"/srv", 64)
+	s.disk = testbed.Device(t, root+"/srv")
+	s.must(os.Remove(root + "/srv/lost+found"))
+	s.mount()
+	s.start()
+	return s
+}
+
+// mount mounts the shared trees as a boot would.
+func (s *shared) mount() {
+	s.Helper()
+	testbed.Mount(s, s.device, s.root+"/var", "subvol=@var")
+	testbed.Mount(s, s.device, s.root+"/var/lib/data", "subvol=@data")
+	if s.boots > 0 {
+		s.must(unix.Mount(s.disk, s.root+"/srv", "ext4", unix.MS_NOATIME, ""))
+	}
+	s.must(unix.Mount(s.root+"/var/lib/app", s.root+"/opt/app", "", unix.MS_BIND, ""))
+}
+
+// reboot mounts what boots next, and starts the daemon unless early is given, which
+// runs with an updater that did nothing else yet.
+func (s *shared) reboot(early func()) {
+	s.Helper()
+	s.stop()
+	s.root = filepath.Join(s.TempDir(), "root")
+	testbed.Mount(s, s.device, s.root, "")
+	testbed.Mount(s, s.device, filepath.Join(s.root, ".snapshots"), "subvol=@snapshots")
+	s.mount()
+	if early == nil {
+		s.start()
+		return
+	}
+	s.prepare()
+	early()
+}
+
+// run runs a script in a transaction of one go.
+func (s *shared) run(script string) update.State {
+	s.Helper()
+	t, err := s.u.Run(s.Context(), update.Request{Kind: update.KindRun, Message: script}, update.Command{Argv: []string{"sh", "-e", "-c", script}})
+	s.must(err)
+	<-s.ended
+	state := t.State()
+	if state.Failure != nil {
+		s.Fatalf("%s\n%v\n%s", script, state.Failure, s.output(t))
+	}
+	return state
+}
+
+func (s *shared) output(t *update.Transaction) string {
+	f, err := s.u.OutputFile(t.Number())
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	return testbed.Run(s, "zstd", "-dc", f.Name())
+}
+
+func (s *shared) write(path, text string) {
+	s.Helper()
+	s.must(os.MkdirAll(filepath.Dir(s.root+path), 0o755))
+	s.must(os.WriteFile(s.root+path, []byte(text), 0o644))
+}
+
+// holds compares a live file; "" is none.
+func (s *shared) holds(path, want string) {
+	s.Helper()
+	got, err := os.ReadFile(s.root + path)
+	if err != nil && !os.IsNotExist(err) || string(got) != want {
+		s.Errorf("%s is %q (%v), want %q", path, got, err, want)
+	}
+}
+
+// aside lists the subvolumes of captures and forks.
+func (s *shared) aside() []string {
+	s.Helper()
+	all, err := btrfs.Driver{}.List(s.root)
+	s.must(err)
+	found := []string{}
+	for _, one := range all {
+		if rest, ok := strings.CutPrefix(one.Path, "@snapshots/"); ok && (strings.Contains(rest, "/capture/") || strings.Contains(rest, "/shared/")) {
+			found = append(found, rest)
+		}
+	}
+	return found
+}
+
+func (s *shared) expectAside(want ...string) {
+	s.Helper()
+	if diff := cmp.Diff(append([]string{}, want...), s.aside()); diff != "" {
+		s.Errorf("captures and forks, -want +got:\n%s", diff)
+	}
+}
+
+func (s *shared) captured(n uint64) string {
+	s.Helper()
+	var said strings.Builder
+	for _, tree := range s.record(snapshot.Number(n)).Shared {
+		for _, p := range tree.Captured {
+			said.WriteString(p.Path + " " + p.Decision + "\n")
+		}
+	}
+	return said.String()
+}
+
+func TestSharedTreesAreCaptured(t *testing.T) {
+	s := newShared(t)
+	s.write("/var/lib/app/state", "before")
+	s.write("/var/lib/data/f", "before")
+	s.write("/srv/f", "before")
+	one := s.run(`
+		[ "$(cat /var/lib/app/state /var/lib/data/f /srv/f /opt/app/state)" = beforebeforebeforebefore ]
+		echo one >/var/lib/app/new; echo one >/opt/app/bound; rm /var/lib/data/f; echo one >/srv/f; echo one >/usr/one`)
+	for path, want := range map[string]string{"/var/lib/app/new": "", "/var/lib/app/bound": "", "/var/lib/data/f": "before", "/srv/f": "before"} {
+		s.holds(path, want)
+	}
+	if got, want := s.captured(one.Number), "/srv/f replaced\n/var/lib/app/bound created\n/var/lib/app/new created\n/var/lib/data/f removed\n"; got != want {
+		t.Errorf("it captured\n%swant\n%s", got, want)
+	}
+	s.expectAside("1/capture/srv", "1/capture/var", "1/shared/var", "1/capture/var+lib+data", "1/shared/var+lib+data")
+	s.write("/var/lib/app/live", "live")
+	two := s.run(`
+		[ "$(cat /var/lib/app/live /opt/app/new /srv/f /usr/one)" = "liveone
+one
+one" ]
+		[ ! -e /var/lib/data/f ]
+		echo two >>/var/lib/app/new`)
+	if got, want := s.captured(two.Number), "/var/lib/app/new replaced\n"; got != want {
+		t.Errorf("the second captured\n%swant\n%s", got, want)
+	}
+	if got := s.record(2).SharedBelow; len(got) != 1 || got[0] != 1 {
+		t.Errorf("it is stacked on the captures of %v", got)
+	}
+	for _, sub := range []string{"capture/var", "shared/var"} {
+		if s.record(2).Subvolumes[sub].UUID == "" {
+			t.Errorf("the record does not name %s: %v", sub, s.record(2).Subvolumes)
+		}
+	}
+}
+
+func TestWritesToSharedTreesAloneAreAChange(t *testing.T) {
+	s := newShared(t)
+	if state := s.run("echo x >/var/log/app.log"); !state.Unchanged {
+		t.Error("a log alone made a snapshot")
+	}
+	s.expectAside()
+	if state := s.run("echo x >/srv/x"); state.Unchanged || state.Phase != record.Committed {
+		t.Errorf("it ended as %+v", state)
+	}
+	if state := s.run("cat /srv/x >/dev/null"); !state.Unchanged {
+		t.Error("reading is a change")
+	}
+	if state := s.run("echo y >/srv/y; rm /srv/y; echo y >/var/y; rm /var/y"); !state.Unchanged {
+		t.Error("what was taken back is a change")
+	}
+	s.expectAside("2/capture/srv")
+}
+
+func TestOpenTransactionGoesOnWithItsCaptures(t *testing.T) {
+	s := newShared(t)
+	s.write("/var/lib/app/state", "before")
+	s.write("/srv/f", "before")
+	tx, err := s.u.Begin(t.Context(), update.Request{Kind: update.KindBegin})
+	s.must(err)
+	s.expectAside() // nothing was run
+	s.exec(tx, "echo one >/var/lib/app/state; echo one >/srv/new")
+	s.stop()
+	s.start()
+	if tx = s.u.Current(); tx == nil {
+		t.Fatal("it does not wait")
+	}
+	s.write("/var/lib/app/live", "later")
+	s.exec(tx, `[ "$(cat /var/lib/app/state /srv/new)" = "one
+one" ]; [ ! -e /var/lib/app/live ]; rm /srv/f; echo two >>/var/lib/app/state`)
+	s.must(tx.Commit(update.CommitOptions{}))
+	<-s.ended
+	if got, want := s.captured(1), "/srv/f removed\n/srv/new created\n/var/lib/app/state replaced\n"; got != want {
+		t.Errorf("it captured\n%swant\n%s", got, want)
+	}
+	s.holds("/var/lib/app/state", "before")
+}
+
+// exec runs a script in an open transaction.
+func (s *shared) exec(tx *update.Transaction, script string) {
+	s.Helper()
+	for len(s.finished) > 0 {
+		<-s.finished // of others, long ago
+	}
+	_, err := tx.Exec(update.Command{Argv: []string{"sh", "-e", "-c", script}})
+	s.must(err)
+	<-s.finished
+	if exit := tx.State().Exit; exit != 0 {
+		s.Fatalf("%s\nended with %d", script, exit)
+	}
+}
+
+func TestWhatComesToNothingLeavesNoTraceOfSharedTrees(t *testing.T) {
+	s := newShared(t)
+	s.write("/srv/f", "before")
+	tx, err := s.u.Begin(t.Context(), update.Request{Kind: update.KindBegin})
+	s.must(err)
+	s.exec(tx, "rm -r /var/lib/app /srv/f; echo x >/var/lib/data/x")
+	s.must(tx.Discard(t.Context()))
+	<-s.ended
+	s.expectAside()
+	failing, err := s.u.Run(t.Context(), update.Request{Kind: update.KindRun}, update.Command{Argv: []string{"sh", "-c", "echo x >/srv/x; exit 3"}})
+	s.must(err)
+	<-s.ended
+	if failing.State().Failure == nil {
+		t.Error("it did not fail")
+	}
+	s.expectAside()
+	s.holds("/srv/f", "before")
+	s.holds("/srv/x", "")
+}
