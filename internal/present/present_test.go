@@ -108,13 +108,16 @@ func htopRecord() record.Record {
 			{Path: "/etc/motd", Change: record.TypeChange},
 			{Path: "/etc/evil\x1b[2J\nname", Change: record.Removed},
 		},
+		Shared: []record.SharedTree{{Tree: "/var", Paths: 2, Captured: []record.SharedPath{
+			{Path: "/var/lib/app/state", Decision: "replaced"}, {Path: "/var/log/evil\x1b[2J\nname", Decision: "created"},
+		}}},
 		Files:        record.FileCounts{Added: 1, Modified: 2, Removed: 1},
 		EtcDecisions: []record.EtcDecision{{Path: "/etc/hosts", Decision: "running side kept", Kept: "/etc/hosts.txupd-6"}},
 		Boots: []record.Boot{
 			{First: at(time.Hour), Verdict: record.Bad, Failed: []string{"network.sh", "sshd.sh"}},
 			{First: at(time.Minute), Verdict: record.Untried},
 		},
-		Warnings: []string{"shared trees are not seen inside the transaction: /srv, /var/log, /var/tmp, /var/lib/containers"},
+		Warnings: []string{"/srv is not seen inside the transaction: a network file system (nfs4) may be away when its changes are to be handed over"},
 	}
 	return r
 }
@@ -133,6 +136,22 @@ func manyFiles() record.Record {
 		r.FileChanges = append(r.FileChanges, record.FileChange{Path: fmt.Sprintf("/usr/lib/modules/6.12.50/%02d.ko", i), Change: record.Added, Owner: "linux-image"})
 	}
 	r.Files = record.CountFiles(r.FileChanges)
+	return r
+}
+
+// handedOver is a record whose captures another boot handed over, not all as they were.
+func handedOver() record.Record {
+	r, when := manyFiles(), at(2*day)
+	r.FileChanges, r.Files = nil, record.FileCounts{}
+	tree := record.SharedTree{Tree: "/var", Paths: 250, HandedOver: &when, By: ref(6), Became: map[string]int{"created": 247, "kept": 2, "skipped": 1}}
+	for i := range record.MaxSharedPaths {
+		tree.Captured = append(tree.Captured, record.SharedPath{Path: fmt.Sprintf("/var/lib/app/%03d", i), Decision: "created"})
+	}
+	tree.Decisions = []record.SharedPath{
+		{Path: "/var/lib/app/state", Decision: "kept", Aside: "/var/lib/app/state.txupd-5", Reason: "the live side changed it"},
+		{Path: "/var/lib/app/socket", Decision: "skipped", Reason: "it is a socket"},
+	}
+	r.Shared = []record.SharedTree{tree, {Tree: "/srv", Paths: 1, Captured: []record.SharedPath{{Path: "/srv/www", Decision: "removed"}}, HandedOver: &when, By: ref(5)}}
 	return r
 }
 
@@ -183,6 +202,7 @@ func screens(s Screen) map[string]string {
 	all["show"] = s.Show(htopRecord(), []string{bus.RolePending}, false)
 	all["show-failed"] = s.Show(failedRecord(), nil, false)
 	all["show-many-files"] = s.Show(manyFiles(), nil, false)
+	all["show-shared"] = s.Show(handedOver(), nil, false)
 	log := bus.Log{Records: []record.Record{htopRecord(), failedRecord(), deletedRecord()}}
 	all["log"] = s.Log(log)
 	all["log-full"] = s.FullLog(log)

@@ -27,6 +27,7 @@ func (s Screen) Show(r record.Record, roles []string, allFiles bool) string {
 		fmt.Fprintf(&b, "\n%s  %s\n%s", bold("Packages"), packagesInWords(record.CountPackages(r.PackageChanges)), s.packageRows(r.PackageChanges, 2))
 	}
 	s.files(&b, r, allFiles)
+	s.shared(&b, r)
 	s.decisions(&b, r.EtcDecisions)
 	s.boots(&b, r.Boots)
 	if r.Error != "" {
