@@ -193,8 +193,12 @@ func (j *judge) roleOf(dir, role string, s Subvolume) bool {
 	}
 	first, nested, _ := strings.Cut(role, "/")
 	switch first {
-	case "capture", "shared":
-		return true
+	case "capture":
+		return r.Phase == "open"
+	case "shared":
+		// Forks around a hand-over are kept with the account of it.
+		around := strings.HasSuffix(nested, "%before") || strings.HasSuffix(nested, "%after")
+		return r.Phase == "open" || around && slices.Contains(j.f.directory(n).Names, "handed-over.json")
 	case "live":
 		return nested == "" || j.nestedOfTheRoot(nested)
 	}

@@ -51,7 +51,7 @@ func (s Screen) becameOtherwise(b *strings.Builder, tree record.SharedTree) {
 	for _, d := range tree.Decisions {
 		aside := ""
 		if d.Aside != "" {
-			aside = "put beside it as " + plain(path.Base(d.Aside))
+			aside = "as " + plain(path.Base(d.Aside))
 		}
 		rows = append(rows, []string{plain(d.Path), plain(d.Decision), plain(d.Reason), aside})
 	}

@@ -70,6 +70,11 @@ func (c *Capture) Manifest() string { return filepath.Join(c.subvolume(), "befor
 // Fork is where the fork of the live tree is, where there is one.
 func (c *Capture) Fork() string { return filepath.Join(c.Dir, forks, Name(c.Tree)) }
 
+// Roles are the places of capture and fork in the directory of the snapshot.
+func (c *Capture) Roles() []string {
+	return []string{captures + "/" + Name(c.Tree), forks + "/" + Name(c.Tree)}
+}
+
 func (c *Capture) subvolume() string { return filepath.Join(c.Dir, captures, Name(c.Tree)) }
 
 // Lower are the layers below the capture, the one on top first. dirOf is the

@@ -221,6 +221,8 @@ func (u *Updater) markGood(ctx context.Context, v view, at int, doc *bus.Assessm
 		return err
 	}
 	u.forgetGood()
+	// Nothing that was handed over to shared trees is taken back any more.
+	u.trouble(u.tidyShared(&v.rec.Number), "what was kept of shared trees could not be removed")
 	u.notify(Event{Kind: SnapshotsChanged})
 	return u.settleMenu(ctx, uint64(v.number))
 }
@@ -368,7 +370,7 @@ func (u *Updater) leaveFor(ctx context.Context, v, to view) (view, error) {
 	if !r.standby.same(v) {
 		return r.standby, nil
 	}
-	return to, u.switchTo(ctx, r, to, record.Actor{Name: "txupd"}, "automatic-rollback")
+	return to, u.switchTo(ctx, r, to, record.Actor{Name: "txupd"}, "automatic-rollback", nil)
 }
 
 // changeAround takes the lock also where an open transaction has it that merely
@@ -462,7 +464,7 @@ func (u *Updater) noteLoader(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := u.switchTo(ctx, r, booted, record.Actor{Name: "txupd"}, "automatic-rollback"); err != nil {
+	if err := u.switchTo(ctx, r, booted, record.Actor{Name: "txupd"}, "automatic-rollback", nil); err != nil {
 		return err
 	}
 	u.announce(fmt.Sprintf("snapshot %d is bad (%s): the boot loader went back to snapshot %d, which boots from now on", bad.number, why, booted.number))

@@ -22,6 +22,16 @@ import (
 // is a number or a word; "" is the booted one where another is pending, else
 // the last good one before it.
 func (u *Updater) Rollback(ctx context.Context, to string, actor record.Actor) (snapshot.Number, error) {
+	return u.rollback(ctx, to, actor, false)
+}
+
+// RollbackRestoring is Rollback, and the boot of that snapshot takes back what
+// the running one handed over to shared trees.
+func (u *Updater) RollbackRestoring(ctx context.Context, to string, actor record.Actor) (snapshot.Number, error) {
+	return u.rollback(ctx, to, actor, true)
+}
+
+func (u *Updater) rollback(ctx context.Context, to string, actor record.Actor, restore bool) (snapshot.Number, error) {
 	h, done, err := u.change(ctx, "a rollback", actor)
 	if err != nil {
 		return 0, err
@@ -36,13 +46,19 @@ func (u *Updater) Rollback(ctx context.Context, to string, actor record.Actor) (
 	if err != nil {
 		return 0, err
 	}
+	var request []byte
+	if restore {
+		if request, err = u.requestRestore(r.booted, target); err != nil {
+			return 0, err
+		}
+	}
 	if target.same(r.standby) {
-		return target.number, nil
+		return target.number, u.noteRestore(request)
 	}
 	if target.foreign {
 		return 0, fmt.Errorf("%w: subvolume %d was not made by txupd", fault.ErrNotSupported, target.subvolume.ID)
 	}
-	if err := u.switchTo(ctx, r, target, actor, "rollback"); err != nil {
+	if err := u.switchTo(ctx, r, target, actor, "rollback", request); err != nil {
 		var derived *derivedError
 		if errors.As(err, &derived) {
 			return target.number, err
@@ -53,8 +69,8 @@ func (u *Updater) Rollback(ctx context.Context, to string, actor record.Actor) (
 }
 
 // switchTo makes a snapshot whose record is closed what boots next. event is
-// what the journal calls it.
-func (u *Updater) switchTo(ctx context.Context, r *roles, to view, actor record.Actor, event string) error {
+// what the journal calls it, restore what is to be taken back from shared trees then.
+func (u *Updater) switchTo(ctx context.Context, r *roles, to view, actor record.Actor, event string, restore []byte) error {
 	if err := r.facts.Err(); err != nil {
 		return err
 	}
@@ -66,6 +82,9 @@ func (u *Updater) switchTo(ctx context.Context, r *roles, to view, actor record.
 	if err := u.intendSwitch(plan, r.facts, switchData{Number: to.number, From: r.standby.subvolume.ID, To: to.subvolume.ID}); err != nil {
 		return err
 	}
+	if err := u.noteRestore(restore); err != nil {
+		return err
+	}
 	if err := u.recordPlan(event, actor, to.rec, plan); err != nil {
 		return err
 	}
@@ -73,7 +92,7 @@ func (u *Updater) switchTo(ctx context.Context, r *roles, to view, actor record.
 		if happened, probe := u.engine.Committed(context.Background(), plan); probe != nil || happened {
 			return &derivedError{errors.Join(err, probe)}
 		}
-		return errors.Join(err, u.close(to.rec, "rollback-failed"))
+		return errors.Join(err, u.close(to.rec, "rollback-failed"), u.noteRestore(nil))
 	}
 	if err := u.close(to.rec, "rolled-back"); err != nil {
 		return &derivedError{err}
@@ -95,7 +114,7 @@ func (u *Updater) RollbackAsCommitted(ctx context.Context, q Request) (snapshot.
 		return 0, err
 	}
 	q.asCommitted, q.etc = true, bus.EtcRestore
-	return u.rollbackToNew(ctx, q, target, fmt.Sprintf("snapshot %d as it was committed", target.number))
+	return u.rollbackToNew(ctx, q, r, target, fmt.Sprintf("snapshot %d as it was committed", target.number))
 }
 
 // committedImage is the image of a snapshot as it was committed.
@@ -221,6 +240,10 @@ func (u *Updater) deletable(v view) error {
 	if err != nil {
 		return err
 	}
+	shared, err := u.protectsShared(v.rec)
+	if err != nil {
+		return err
+	}
 	has := r.describe(v).Roles
 	for _, p := range []struct {
 		yes bool
@@ -233,6 +256,7 @@ func (u *Updater) deletable(v view) error {
 		{slices.Contains(has, bus.RoleDefault), "it boots next"},
 		{v.rec.Adopted, "it is the system as txupd found it"},
 		{v.rec.Pinned, "it is pinned"},
+		{shared != "", shared},
 	} {
 		if p.yes {
 			return fmt.Errorf("snapshot %d cannot be deleted: %s: %w", v.number, p.why, fault.ErrProtected)

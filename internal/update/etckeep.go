@@ -64,18 +64,23 @@ func (u *Updater) RollbackKeepingEtc(ctx context.Context, q Request, asCommitted
 		return 0, err
 	}
 	if target.same(r.booted) && !asCommitted {
-		return u.Rollback(ctx, bus.WordBooted, q.Actor)
+		return u.rollback(ctx, bus.WordBooted, q.Actor, q.RestoreShared)
 	}
 	q.asCommitted, q.etc = asCommitted, bus.EtcKeep
 	words := fmt.Sprintf("snapshot %d with the running /etc", target.number)
 	if asCommitted {
 		words = fmt.Sprintf("snapshot %d as it was committed, with the running /etc", target.number)
 	}
-	return u.rollbackToNew(ctx, q, target, words)
+	return u.rollbackToNew(ctx, q, r, target, words)
 }
 
 // rollbackToNew makes a snapshot of another one and makes it what boots next.
-func (u *Updater) rollbackToNew(ctx context.Context, q Request, target view, words string) (snapshot.Number, error) {
+func (u *Updater) rollbackToNew(ctx context.Context, q Request, r *roles, target view, words string) (snapshot.Number, error) {
+	if q.RestoreShared {
+		if _, err := u.requestRestore(r.booted, target); err != nil {
+			return 0, err
+		}
+	}
 	q.Kind, q.From, q.KeepUnchanged = KindRollback, strconv.FormatUint(uint64(target.number), 10), true
 	if q.Message == "" {
 		q.Message = words
@@ -86,6 +91,12 @@ func (u *Updater) rollbackToNew(ctx context.Context, q Request, target view, wor
 		return 0, err
 	}
 	defer e.leave()
-	t.settle(t.commit(e.ctx))
+	err = t.commit(e.ctx)
+	if err == nil {
+		if e := u.noteRestoreAt(r.booted, t.number, q.RestoreShared); e != nil {
+			err = &derivedError{e}
+		}
+	}
+	t.settle(err)
 	return t.number, t.State().Failure
 }

@@ -36,6 +36,8 @@ func (u *Updater) Repair(ctx context.Context, actor record.Actor) (bus.Repair, e
 	if err != nil {
 		return bus.Repair{}, err
 	}
+	done = append(done, u.handOverLate(ctx)...)
+	u.trouble(u.tidyShared(nil), "what was kept of shared trees could not be removed")
 	boot, err := u.reconcileBoot(ctx)
 	u.trouble(err, "the boot menu could not be brought up to date")
 	done = append(done, boot...)

@@ -36,6 +36,8 @@ func (u *Updater) Resume(ctx context.Context) error {
 	if err := u.noteBoot(); err != nil {
 		return err
 	}
+	done = append(done, u.handOverLate(ctx)...)
+	u.trouble(u.tidyShared(nil), "what was kept of shared trees could not be removed")
 	u.trouble(u.noteLoader(ctx), "what the boot loader decided could not be noted")
 	boot, err := u.reconcileBoot(ctx)
 	u.trouble(err, "the boot menu could not be brought up to date")
@@ -113,7 +115,7 @@ func (u *Updater) resume(ctx context.Context, n uint64) (did string, err error) 
 		return t.finish(ctx)
 	}
 	if rec.Phase == record.Committed {
-		return fmt.Sprintf("gave up an interrupted rollback to snapshot %d: it had not begun", n), u.close(rec, "rollback-failed")
+		return fmt.Sprintf("gave up an interrupted rollback to snapshot %d: it had not begun", n), errors.Join(u.noteRestore(nil), u.close(rec, "rollback-failed"))
 	}
 	if rec.Phase == record.Open && u.waits(rec) {
 		return "", u.takeUp(t)

@@ -291,3 +291,202 @@ func TestWhatComesToNothingLeavesNoTraceOfSharedTrees(t *testing.T) {
 	s.holds("/srv/f", "before")
 	s.holds("/srv/x", "")
 }
+
+// early runs the hand-over as an early boot does, and nothing else.
+func (s *shared) early() update.HandOver {
+	s.Helper()
+	h, err := s.u.HandOver(s.Context())
+	s.must(err)
+	return h
+}
+
+func TestCapturesAreHandedOverAtTheFirstBoot(t *testing.T) {
+	s := newShared(t)
+	s.write("/var/lib/app/state", "before")
+	s.write("/var/lib/app/both", "before")
+	s.write("/var/lib/data/f", "before")
+	one := s.run("echo one >/var/lib/app/state; echo one >/var/lib/app/both; rm /var/lib/data/f; echo one >/srv/new; echo one >/usr/one").Number
+	two := s.run("echo two >>/var/lib/app/state; echo two >/opt/app/new; echo two >/usr/two").Number
+	s.write("/var/lib/app/both", "live")
+	var first, second update.HandOver
+	s.reboot(func() { first, second = s.early(), s.early() })
+	want := []string{
+		"handed over to /srv what transaction 1 captured: 1 paths",
+		"handed over to /var what transaction 1 captured: 2 paths, 1 of them kept as the live side had them",
+		"handed over to /var what transaction 2 captured: 2 paths",
+		"handed over to /var/lib/data what transaction 1 captured: 1 paths",
+	}
+	if diff := cmp.Diff(want, first.Done); diff != "" || len(first.Left) > 0 {
+		t.Errorf("the hand-over says, -want +got:\n%s\n%q", diff, first.Left)
+	}
+	if len(second.Done)+len(second.Left) > 0 {
+		t.Errorf("done again it says %+v", second)
+	}
+	for path, want := range map[string]string{
+		"/var/lib/app/state": "one\ntwo\n", "/var/lib/app/new": "two\n", "/var/lib/app/both": "live", "/var/lib/app/both.txupd-1": "one\n", "/var/lib/data/f": "", "/srv/new": "one\n",
+	} {
+		s.holds(path, want)
+	}
+	s.must(s.u.Resume(t.Context()))
+	for _, tree := range s.record(snapshot.Number(one)).Shared {
+		if tree.HandedOver == nil || tree.By == nil || *tree.By != two {
+			t.Errorf("the record says of %s: %+v", tree.Tree, tree)
+		}
+	}
+	kept := s.record(snapshot.Number(one)).Shared[1]
+	if len(kept.Decisions) != 1 || kept.Decisions[0].Aside != "/var/lib/app/both.txupd-1" || kept.Became["kept"] != 1 {
+		t.Errorf("the record says %+v", kept)
+	}
+	// Until the boot is found good all can be taken back; then nothing is kept.
+	if got := s.aside(); len(got) != 11 {
+		t.Errorf("there are %q", got)
+	}
+	s.judged()
+	s.expectAside()
+	if got := s.record(snapshot.Number(two)).Subvolumes; len(got) != 4 {
+		t.Errorf("the record has %v", got)
+	}
+	s.verifyJournal()
+	// A later one starts from what was handed over.
+	if state := s.run(`[ "$(cat /var/lib/app/state)" = "one
+two" ]; echo three >/usr/three`); s.record(snapshot.Number(state.Number)).SharedBelow != nil {
+		t.Error("it is stacked on what was handed over")
+	}
+}
+
+func (s *shared) verifyJournal() {
+	s.Helper()
+	report, err := s.journal.Verify(s.Context())
+	s.must(err)
+	if len(report.Problems) > 0 {
+		s.Errorf("the journal: %+v", report.Problems)
+	}
+}
+
+func TestTheDaemonHandsOverWhatNoEarlyBootDid(t *testing.T) {
+	s := newShared(t)
+	s.run("echo one >/srv/new")
+	s.reboot(nil)
+	s.holds("/srv/new", "one\n")
+	s.judged()
+	s.expectAside()
+}
+
+func TestRollingBackBeforeTheRebootHandsNothingOver(t *testing.T) {
+	s := newShared(t)
+	n := s.run("echo one >/srv/new; echo one >/var/new").Number
+	_, err := s.u.Rollback(t.Context(), "booted", record.Actor{})
+	s.must(err)
+	s.reboot(nil)
+	s.holds("/srv/new", "")
+	s.holds("/var/new", "")
+	s.judged()
+	s.expectAside("1/capture/srv", "1/capture/var", "1/shared/var")
+	// It may still be booted.
+	_, err = s.u.Rollback(t.Context(), "1", record.Actor{})
+	s.must(err)
+	s.reboot(nil)
+	s.holds("/srv/new", "one\n")
+	s.holds("/var/new", "one\n")
+	_, err = s.u.Rollback(t.Context(), "0", record.Actor{})
+	s.must(err)
+	s.reboot(nil)
+	s.holds("/var/new", "one\n") // kept, as nothing else was asked for
+	s.must(s.u.Delete(t.Context(), snapshot.Number(n), record.Actor{}))
+	s.expectAside()
+}
+
+func TestCapturesProtectTheirSnapshot(t *testing.T) {
+	s := newShared(t)
+	s.run("echo one >/var/one")
+	s.run("echo two >/usr/two")
+	_, err := s.u.Rollback(t.Context(), "booted", record.Actor{})
+	s.must(err)
+	err = s.u.Delete(t.Context(), 1, record.Actor{})
+	if err == nil || !strings.Contains(err.Error(), "snapshot 2 needs what it captured of shared trees") {
+		t.Errorf("deleting the older one: %v", err)
+	}
+	s.must(s.u.Delete(t.Context(), 2, record.Actor{}))
+	s.must(s.u.Delete(t.Context(), 1, record.Actor{}))
+	s.expectAside()
+	tx, err := s.u.Begin(t.Context(), update.Request{Kind: update.KindRun})
+	s.must(err)
+	s.exec(tx, "[ ! -e /var/one ]")
+	s.must(tx.Discard(t.Context()))
+}
+
+func TestNothingIsHandedOverToARootThatNobodyKnows(t *testing.T) {
+	s := newShared(t)
+	s.run("echo one >/srv/new")
+	s.stop()
+	s.must(btrfs.Driver{}.Fork(s.top+"/@snapshots/1/snapshot", s.top+"/by-hand", false))
+	s.root = filepath.Join(t.TempDir(), "root")
+	testbed.Mount(t, s.device, s.root, "subvol=by-hand")
+	testbed.Mount(t, s.device, filepath.Join(s.root, ".snapshots"), "subvol=@snapshots")
+	s.mount()
+	s.start()
+	s.holds("/srv/new", "")
+	s.expectAside("1/capture/srv")
+}
+
+func TestRollbackRestoresSharedTrees(t *testing.T) {
+	s := newShared(t)
+	s.write("/var/lib/app/state", "before")
+	s.write("/var/lib/app/later", "before")
+	s.run("echo one >/var/lib/app/state; echo one >/var/lib/app/later; echo one >/var/new; echo one >/srv/new")
+	s.reboot(nil)
+	s.holds("/var/new", "one\n")
+	s.write("/var/lib/app/later", "live")
+	s.write("/var/lib/app/own", "live")
+	_, err := s.u.RollbackRestoring(t.Context(), "0", record.Actor{})
+	s.must(err)
+	if h := s.early(); len(h.Done)+len(h.Left) > 0 {
+		t.Errorf("before the reboot: %+v", h)
+	}
+	s.holds("/var/new", "one\n")
+	if err := s.u.Delete(t.Context(), 1, record.Actor{}); err == nil {
+		t.Error("what is to be taken back was deleted")
+	}
+	var h, again update.HandOver
+	s.reboot(func() { h, again = s.early(), s.early() })
+	for path, want := range map[string]string{
+		"/var/lib/app/state": "before", "/var/lib/app/later": "live", "/var/lib/app/own": "live", "/var/new": "", "/srv/new": "one\n",
+	} {
+		s.holds(path, want)
+	}
+	if len(h.Done) != 1 || len(h.Left) != 2 || len(again.Done)+len(again.Left) > 0 {
+		t.Errorf("it says %q, leaves %q, and says again %+v", h.Done, h.Left, again)
+	}
+	s.must(s.u.Resume(t.Context()))
+	s.expectAside("1/capture/var", "1/shared/var")
+	// Booted once more it gets its captures once more.
+	_, err = s.u.Rollback(t.Context(), "1", record.Actor{})
+	s.must(err)
+	s.reboot(nil)
+	s.holds("/var/new", "one\n")
+	s.holds("/var/lib/app/later", "live")
+	s.judged()
+	s.expectAside()
+	if _, err = s.u.RollbackRestoring(t.Context(), "0", record.Actor{}); err == nil || !strings.Contains(err.Error(), "until its boot is found good") {
+		t.Errorf("of a good boot: %v", err)
+	}
+	s.verifyJournal()
+}
+
+func TestARequestToRestoreIsForOneRootAlone(t *testing.T) {
+	s := newShared(t)
+	s.run("echo one >/var/new")
+	s.reboot(nil)
+	_, err := s.u.RollbackRestoring(t.Context(), "0", record.Actor{})
+	s.must(err)
+	// What was made of the running root is not what was rolled back to, although that is its ancestor.
+	tx, err := s.u.Begin(t.Context(), update.Request{Kind: update.KindBegin, From: "booted"})
+	s.must(err)
+	s.exec(tx, "echo two >/usr/two")
+	s.must(tx.Commit(update.CommitOptions{}))
+	<-s.ended
+	s.reboot(nil)
+	s.holds("/var/new", "one\n")
+	s.judged()
+	s.expectAside()
+}

@@ -47,6 +47,8 @@ type Request struct {
 	KeepUnchanged bool
 	// Strict: a merge of /etc with conflicts fails it.
 	Strict bool
+	// RestoreShared: the boot of what a rollback makes takes back what the running root handed over to shared trees.
+	RestoreShared bool
 	// asCommitted: not as From was last left, but as it was when it was committed.
 	asCommitted bool
 	// etc is bus.EtcRestore or bus.EtcKeep, of a rollback; "" merges as every transaction does.
