@@ -4,6 +4,7 @@
 package update_test
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,9 +100,15 @@ func (s *shared) mount() {
 // runs with an updater that did nothing else yet.
 func (s *shared) reboot(early func()) {
 	s.Helper()
+	s.boot("", early)
+}
+
+// boot is reboot into what the options of a mount name.
+func (s *shared) boot(options string, early func()) {
+	s.Helper()
 	s.stop()
 	s.root = filepath.Join(s.TempDir(), "root")
-	testbed.Mount(s, s.device, s.root, "")
+	testbed.Mount(s, s.device, s.root, options)
 	testbed.Mount(s, s.device, filepath.Join(s.root, ".snapshots"), "subvol=@snapshots")
 	s.mount()
 	if early == nil {
@@ -487,6 +494,105 @@ func TestARequestToRestoreIsForOneRootAlone(t *testing.T) {
 	<-s.ended
 	s.reboot(nil)
 	s.holds("/var/new", "one\n")
+	s.judged()
+	s.expectAside()
+}
+
+// cut is a context that ends when it was asked for its end so many times.
+type cut struct {
+	context.Context
+	left int
+}
+
+func (c *cut) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Value hides the contexts that know a cause.
+func (c *cut) Value(any) any { return nil }
+
+// TestAHandOverThatIsCutShort goes on at the next call, and is taken back where another root boots.
+func TestAHandOverThatIsCutShort(t *testing.T) {
+	s := newShared(t)
+	for i := range 6 {
+		s.write("/var/lib/app/f"+string(rune('0'+i)), "before")
+	}
+	s.write("/var/lib/data/f", "before")
+	s.run("for i in 0 1 2 3 4 5; do echo one >/var/lib/app/f$i; done; echo one >/var/new; echo one >/var/lib/data/f; mkdir /var/lib/dir; echo one >/var/lib/dir/f")
+	s.run("echo two >/var/lib/app/f3; rm /var/lib/app/f4; rm -r /var/lib/dir; echo two >/var/two")
+	live := func() string {
+		return testbed.Run(t, "sh", "-c", "cd "+s.root+"/var && find . -not -name .txupd* -type f | sort | xargs head -v")
+	}
+	before := live()
+	cuts := 0
+	for n := 0; ; n += 3 {
+		ended := false
+		s.boot("subvol=@snapshots/2/snapshot", func() {
+			_, err := s.u.HandOver(&cut{context.Background(), n})
+			ended = err == nil
+			if n%2 == 0 && !ended { // cut short once more
+				_, err = s.u.HandOver(&cut{context.Background(), n / 2})
+				ended = err == nil
+			}
+		})
+		if ended {
+			break
+		}
+		cuts++
+		s.boot("subvol=@", func() { s.early() })
+		if now := live(); now != before {
+			t.Fatalf("cut at %d, then taken back: -want +got\n%s", n, cmp.Diff(before, now))
+		}
+		s.must(s.u.Resume(t.Context()))
+		if got := s.aside(); strings.Contains(strings.Join(got, " "), "%") {
+			t.Fatalf("cut at %d: %q are left", n, got)
+		}
+	}
+	if cuts < 5 {
+		t.Errorf("it was cut short %d times only", cuts)
+	}
+	after := live()
+	for _, want := range []string{"f3 <==\ntwo", "./two <==\ntwo", "./new <==\none", "data/f <==\none"} {
+		if !strings.Contains(after, want) {
+			t.Errorf("%q is not in\n%s", want, after)
+		}
+	}
+	if strings.Contains(after, "f4") || strings.Contains(after, "dir/f") {
+		t.Errorf("what was removed is in\n%s", after)
+	}
+	s.verifyJournal()
+	t.Logf("%d cuts", cuts)
+}
+
+// TestAHandOverGoesOn where it was cut short, with the same end.
+func TestAHandOverGoesOn(t *testing.T) {
+	s := newShared(t)
+	s.write("/var/lib/app/f", "before")
+	s.run("echo one >/var/lib/app/f; echo one >/var/new; echo one >/var/lib/data/f; mkdir /var/lib/dir; echo one >/var/lib/dir/f; echo one >/srv/new")
+	calls := 0
+	s.reboot(func() {
+		for n := 0; ; n += 2 {
+			calls++
+			if _, err := s.u.HandOver(&cut{context.Background(), n}); err == nil {
+				return
+			}
+		}
+	})
+	for _, path := range []string{"/var/lib/app/f", "/var/new", "/var/lib/data/f", "/var/lib/dir/f", "/srv/new"} {
+		s.holds(path, "one\n")
+	}
+	for _, tree := range s.record(1).Shared {
+		if tree.HandedOver == nil || tree.Became["kept"] > 0 {
+			t.Errorf("the record says %+v", tree)
+		}
+	}
+	if calls < 4 {
+		t.Errorf("it took %d calls only", calls)
+	}
+	s.must(s.u.Resume(t.Context()))
 	s.judged()
 	s.expectAside()
 }
