@@ -135,7 +135,7 @@ var everyOption = []string{
 	bus.OptMessage, bus.OptTags, bus.OptFrom, bus.OptDetach, bus.OptKeepUnchanged, bus.OptStdin, bus.OptTerminal, bus.OptRows, bus.OptColumns,
 	bus.OptTerm, bus.OptDryRun, bus.OptExpires, bus.OptLimit, bus.OptPackage, bus.OptAsCommitted, bus.OptPath, bus.OptPaths, bus.OptSince,
 	bus.OptUntil, bus.OptActor, bus.OptState, bus.OptTag, bus.OptText, bus.OptNote, bus.OptDropTags, bus.OptPin, bus.OptBrief, bus.OptNow,
-	bus.OptPatch, bus.OptContext, bus.OptHead, bus.OptIgnoreCase, bus.OptCommand,
+	bus.OptPatch, bus.OptContext, bus.OptHead, bus.OptIgnoreCase, bus.OptCommand, bus.OptRestoreShared,
 }
 
 var wrongTypes = []any{

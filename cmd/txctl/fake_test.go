@@ -197,6 +197,10 @@ func (f *fake) Rollback(_ context.Context, n int64, o busclient.RollbackOptions)
 		f.called("rollback %d%s", n, how)
 		return 9, f.refuse
 	}
+	if o.RestoreShared {
+		f.called("rollback %d, restoring shared trees", n)
+		return uint64(n), f.refuse
+	}
 	f.called("rollback %d", n)
 	return uint64(n), f.refuse
 }

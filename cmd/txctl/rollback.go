@@ -19,7 +19,7 @@ import (
 // rollbackOptions are what `rollback` may be told.
 type rollbackOptions struct {
 	dryRun, asCommitted bool
-	etc                 string
+	etc, shared         string
 }
 
 func (a *app) rollbackCommand() *cobra.Command {
@@ -50,6 +50,9 @@ func (a *app) rollbackCommand() *cobra.Command {
 			default:
 				return usagef("usage: txctl "+c.Use, "txctl rollback: --etc=%s: \"restore\" or \"keep\" is accepted", short(o.etc))
 			}
+			if o.shared != "keep" && o.shared != "restore" {
+				return usagef("usage: txctl "+c.Use, "txctl rollback: --var=%s: \"keep\" or \"restore\" is accepted", short(o.shared))
+			}
 			if !o.asCommitted && o.etc != bus.EtcKeep {
 				a.unrecorded("rollback")
 			}
@@ -59,6 +62,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and do nothing")
 	c.Flags().BoolVar(&o.asCommitted, "as-committed", false, "make a new snapshot of what it was when it was committed")
 	c.Flags().StringVar(&o.etc, "etc", bus.EtcRestore, "`what` becomes of /etc: restore, as it was then, or keep, with what was edited since")
+	c.Flags().StringVar(&o.shared, "var", "keep", "`what` becomes of what the running snapshot handed over to shared trees: keep, or restore\nwhat was there before, at the reboot")
 	a.waitFlag(c.Flags())
 	return c
 }
@@ -76,7 +80,7 @@ func (a *app) rollback(name string, o rollbackOptions) error {
 	if o.dryRun || asked {
 		a.findEdits(d, &r)
 	}
-	if o.dryRun || r.Default == r.Previous && !r.New() {
+	if o.dryRun || r.Default == r.Previous && !r.New() && !r.RestoreShared {
 		return a.result(rollbackDocument(r), func(s present.Screen) string { return s.Rollback(r) })
 	}
 	// It takes nothing away, so that scripts are not asked; a person sees what it means first.
@@ -89,7 +93,9 @@ func (a *app) rollback(name string, o rollbackOptions) error {
 	}
 	var now uint64
 	if err := a.locked(d, func() (err error) {
-		now, err = d.Rollback(a.urged, int64(r.Default), busclient.RollbackOptions{AsCommitted: o.asCommitted, KeepEtc: r.KeepEtc, Message: a.message})
+		now, err = d.Rollback(a.urged, int64(r.Default), busclient.RollbackOptions{
+			AsCommitted: o.asCommitted, KeepEtc: r.KeepEtc, RestoreShared: r.RestoreShared, Message: a.message,
+		})
 		return err
 	}); err != nil {
 		return err
@@ -102,7 +108,7 @@ func (a *app) rollback(name string, o rollbackOptions) error {
 
 // planRollback finds out what a rollback would mean: where to, and what goes and comes with it.
 func (a *app) planRollback(d daemon, name string, o rollbackOptions) (present.Rollback, error) {
-	r := present.Rollback{DryRun: o.dryRun, AsCommitted: o.asCommitted}
+	r := present.Rollback{DryRun: o.dryRun, AsCommitted: o.asCommitted, RestoreShared: o.shared == "restore"}
 	st, err := d.Status(a.urged)
 	if err != nil {
 		return r, err
@@ -130,11 +136,29 @@ func (a *app) planRollback(d daemon, name string, o rollbackOptions) (present.Ro
 		return r, fmt.Errorf("snapshot %d: %w", r.Default, fault.ErrNotFound)
 	}
 	r.KernelAfter = list.Snapshots[at].Kernel
+	if r.Default != r.Booted {
+		r.Shared = a.handedOver(d, r.Booted)
+	}
 	r.Difference = present.Between(r.Previous, r.Default, func(n uint64) (present.Step, bool) {
 		rec, err := d.Show(a.urged, n)
 		return present.StepOfRecord(rec), err == nil
 	})
 	return r, nil
+}
+
+// handedOver finds what a boot of the running root handed over to shared trees.
+func (a *app) handedOver(d daemon, booted uint64) []present.Handed {
+	rec, err := d.Show(a.urged, booted)
+	if err != nil {
+		return nil // the rollback does not depend on it
+	}
+	records := []record.Record{rec}
+	for _, n := range rec.SharedBelow {
+		if below, err := d.Show(a.urged, n); err == nil {
+			records = append(records, below)
+		}
+	}
+	return present.HandedBy(booted, records)
 }
 
 // findEdits finds what was written to the running root since its commit, where
@@ -201,6 +225,9 @@ type rolledBack struct {
 	Of  *uint64 `json:"of"`
 	// Edits were made to the running root since it was committed, and are not in the new default; null where that is not known.
 	Edits []record.FileChange `json:"edits"`
+	// Shared is what the running root handed over to shared trees; it is taken back at the reboot if RestoreShared.
+	Shared        []present.Handed `json:"shared"`
+	RestoreShared bool             `json:"restore_shared"`
 }
 
 func rollbackDocument(r present.Rollback) rolledBack {
@@ -230,7 +257,7 @@ func rollbackDocument(r present.Rollback) rolledBack {
 		edits = append([]record.FileChange{}, r.Edits...)
 	}
 	return rolledBack{
-		Edits: edits,
+		Edits: edits, Shared: append([]present.Handed{}, r.Shared...), RestoreShared: r.RestoreShared,
 		Files: r.Files(), KernelBefore: r.KernelBefore, Kernel: r.KernelAfter, AsCommitted: asCommitted, Etc: etc, Of: of,
 		Default: r.Default, Previous: r.Previous, Changed: r.Default != r.Previous && !r.DryRun, DryRun: r.DryRun,
 		RebootRequired: r.Default != r.Booted,

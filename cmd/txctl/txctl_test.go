@@ -55,6 +55,7 @@ func TestBadArgumentsAreNamedAndNothingIsAskedFor(t *testing.T) {
 		"rollback nowhere":             `"nowhere"`,
 		"rollback 1 2":                 `"2": only one`,
 		"rollback 1 --etc=mine":        `--etc="mine"`,
+		"rollback 1 --var=mine":        `--var="mine"`,
 		"boot-once":                    `either NUMBER or --cancel`,
 		"boot-once 1 --cancel":         `either NUMBER or --cancel`,
 		"boot-once x":                  `"x"`,
@@ -325,6 +326,8 @@ func TestWhatTheDaemonIsAsked(t *testing.T) {
 		"rollback 1 --etc=keep":                `rollback 1`,              // it runs
 		"rollback 2 --etc=keep --as-committed": `rollback 2 as committed keeping /etc`,
 		"rollback 2 --etc=restore":             `rollback 2`,
+		"rollback 2 --var=restore":             `rollback 2, restoring shared trees`,
+		"rollback 2 --var=keep":                `rollback 2`,
 		"boot-once 1":                          `boot once 1`,
 		"boot-once pending":                    `boot once 3`,
 		"boot-once --cancel":                   `boot once -1`,

@@ -84,7 +84,8 @@ const ManagerXML = standardXML + `
   </method>
   <!-- Rollback makes a snapshot the one that boots next. number: -1 chooses (the booted one where another is pending, else the last good one before it).
        Options: as_committed (a new snapshot is made of what it was when it was committed, and that boots next), message,
-       etc (restore: as it was then, if nothing else is said; keep: a new snapshot is made, into whose /etc what was edited in the running one is merged). -->
+       etc (restore: as it was then, if nothing else is said; keep: a new snapshot is made, into whose /etc what was edited in the running one is merged),
+       restore_shared (its boot takes back what the running root handed over to shared trees, as long as its own boot was not found good). -->
   <method name="Rollback">
    <arg name="number" type="x" direction="in"/>
    <arg name="options" type="a{sv}" direction="in"/>

@@ -40,6 +40,7 @@ const (
 	OptLimit         = "limit"          // t: at most so many
 	OptPackage       = "package"        // s: only what touched this package
 	OptAsCommitted   = "as_committed"   // b: what it was when it was committed, not as it was last left
+	OptRestoreShared = "restore_shared" // b: take back what was handed over to shared trees
 	OptPath          = "path"           // s: only what touched this path, what is below it, or what matches the pattern
 	OptPaths         = "paths"          // as: only these paths or patterns
 	OptSince         = "since"          // x: created at this second since 1970 or later

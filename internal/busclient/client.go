@@ -262,7 +262,9 @@ type RollbackOptions struct {
 	AsCommitted bool
 	// KeepEtc makes a new snapshot, into whose /etc what was edited in the running one is merged.
 	KeepEtc bool
-	Message *string
+	// RestoreShared takes back, at the boot of it, what the running root handed over to shared trees.
+	RestoreShared bool
+	Message       *string
 }
 
 // Rollback makes a snapshot what boots next; a negative number lets the daemon choose.
@@ -273,6 +275,9 @@ func (c *Client) Rollback(ctx context.Context, n int64, o RollbackOptions) (now 
 	}
 	if o.KeepEtc {
 		given[bus.OptEtc] = dbus.MakeVariant(bus.EtcKeep)
+	}
+	if o.RestoreShared {
+		given[bus.OptRestoreShared] = dbus.MakeVariant(true)
 	}
 	if o.Message != nil {
 		given[bus.OptMessage] = dbus.MakeVariant(*o.Message)

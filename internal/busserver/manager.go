@@ -38,7 +38,7 @@ func (s *Server) managerMethods() map[string]method {
 		"PackageAdd":    {private: true, options: pkg, run: s.packages(update.KindPkgAdd)},
 		"PackageRemove": {private: true, options: pkg, run: s.packages(update.KindPkgRemove)},
 		"Update":        {private: true, options: pkg, run: s.packages(update.KindUpdate)},
-		"Rollback":      {private: true, options: []string{bus.OptAsCommitted, bus.OptMessage, bus.OptEtc}, run: s.rollback},
+		"Rollback":      {private: true, options: []string{bus.OptAsCommitted, bus.OptRestoreShared, bus.OptMessage, bus.OptEtc}, run: s.rollback},
 		"BootOnce":      {private: true, run: s.bootOnce},
 		"Setup":         {private: true, run: s.setup},
 		"Assess":        {private: true, run: s.assess},
@@ -241,12 +241,13 @@ func (s *Server) rollback(c *call) ([]any, error) {
 		return nil, err
 	}
 	var n snapshot.Number
+	restore := option[bool](c.options, bus.OptRestoreShared)
 	if asCommitted := option[bool](c.options, bus.OptAsCommitted); asCommitted || keep {
 		q, err := s.request(c, update.KindRollback)
 		if err != nil {
 			return nil, err
 		}
-		q.From = to
+		q.From, q.RestoreShared = to, restore
 		if keep {
 			n, err = s.updater.RollbackKeepingEtc(c.ctx, q, asCommitted)
 		} else {
@@ -255,7 +256,14 @@ func (s *Server) rollback(c *call) ([]any, error) {
 		if err != nil {
 			return nil, err
 		}
-	} else if n, err = s.updater.Rollback(c.ctx, to, actor); err != nil {
+		return []any{uint64(n)}, nil
+	}
+	if restore {
+		n, err = s.updater.RollbackRestoring(c.ctx, to, actor)
+	} else {
+		n, err = s.updater.Rollback(c.ctx, to, actor)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return []any{uint64(n)}, nil

@@ -21,7 +21,7 @@ var optionTypes = map[string]string{
 	bus.OptMessage: "s", bus.OptTags: "as", bus.OptFrom: "s", bus.OptDetach: "b", bus.OptKeepUnchanged: "b",
 	bus.OptStdin: "b", bus.OptTerminal: "b", bus.OptRows: "q", bus.OptColumns: "q", bus.OptTerm: "s",
 	bus.OptDryRun: "b", bus.OptExpires: "t", bus.OptLimit: "t", bus.OptPackage: "s", bus.OptCommand: "u",
-	bus.OptAsCommitted: "b", bus.OptPath: "s", bus.OptPaths: "as", bus.OptSince: "x", bus.OptUntil: "x", bus.OptActor: "s",
+	bus.OptAsCommitted: "b", bus.OptRestoreShared: "b", bus.OptPath: "s", bus.OptPaths: "as", bus.OptSince: "x", bus.OptUntil: "x", bus.OptActor: "s",
 	bus.OptState: "s", bus.OptTag: "s", bus.OptText: "s", bus.OptNote: "s", bus.OptDropTags: "as", bus.OptPin: "b",
 	bus.OptNow: "b", bus.OptPatch: "b", bus.OptContext: "u", bus.OptIgnoreCase: "b", bus.OptHead: "s", bus.OptBrief: "b",
 	bus.OptSnapshot: "s", bus.OptContent: "ay", bus.OptSeen: "s", bus.OptStrict: "b", bus.OptEtc: "s",

@@ -112,6 +112,9 @@ type Rollback struct {
 	// does not have; it stays where it is.
 	Edits      []record.FileChange
 	EditsKnown bool
+	// Shared is what the running root handed over to shared trees; it stays there unless RestoreShared.
+	Shared        []Handed
+	RestoreShared bool
 	// Planned: it is about to be done, if a person agrees; DryRun: only shown.
 	Planned, DryRun bool
 }
@@ -131,7 +134,12 @@ func (r Rollback) left() []record.FileChange {
 func (s Screen) Rollback(r Rollback) string {
 	var b strings.Builder
 	if r.Default == r.Previous && !r.New() {
-		fmt.Fprintf(&b, "Snapshot %d is what boots next already; nothing was changed.\n", r.Default)
+		if !r.RestoreShared || len(r.Shared) == 0 {
+			fmt.Fprintf(&b, "Snapshot %d is what boots next already; nothing was changed.\n", r.Default)
+			return b.String()
+		}
+		fmt.Fprintf(&b, "Snapshot %d is what boots next already.\n", r.Default)
+		s.handed(&b, r)
 		return b.String()
 	}
 	name := bold(fmt.Sprintf("Snapshot %d", r.Default))
@@ -170,6 +178,7 @@ func (s Screen) Rollback(r Rollback) string {
 		fmt.Fprintf(&b, "%s  %s → %s\n", bold("Kernel"), plain(r.KernelBefore), plain(r.KernelAfter))
 	}
 	s.edits(&b, r)
+	s.handed(&b, r)
 	if r.Planned {
 		return b.String()
 	}

@@ -219,6 +219,12 @@ func screens(s Screen) map[string]string {
 	back.DryRun = true
 	all["rollback-dry-run"] = s.Rollback(back)
 	all["rollback-to-booted"] = s.Rollback(Rollback{Default: 4, Previous: 6, Booted: 4, Difference: Between(6, 4, steps)})
+	left := Rollback{Default: 4, Previous: 6, Booted: 6, Difference: Between(6, 4, steps), Shared: HandedBy(6, []record.Record{handedOver(), failedRecord()})}
+	all["rollback-shared"] = s.Rollback(left)
+	left.RestoreShared = true
+	all["rollback-shared-restored"] = s.Rollback(left)
+	left.Default, left.Previous, left.DryRun = 4, 4, true
+	all["rollback-shared-again"] = s.Rollback(left)
 	all["rollback-nothing"] = s.Rollback(Rollback{Default: 4, Previous: 4, Booted: 4})
 	planned := Rollback{Default: 4, Previous: 6, Booted: 6, Difference: Between(6, 4, steps), Planned: true,
 		KernelBefore: "6.12.57+deb13-amd64", KernelAfter: "6.12.48+deb13-amd64"}

@@ -71,3 +71,42 @@ func signOfShared(decision string) string {
 	}
 	return sign([]string{record.Added, record.Modified, record.Removed}[at])
 }
+
+// Handed is what one transaction captured of a shared tree, and a boot handed over to it.
+type Handed struct {
+	Tree   string `json:"tree"`
+	Number uint64 `json:"number"` // of the transaction
+	Paths  int    `json:"paths"`
+}
+
+// HandedBy lists what a boot of a snapshot handed over, of the records of what it is made of.
+func HandedBy(number uint64, records []record.Record) []Handed {
+	all := []Handed{}
+	for _, r := range records {
+		for _, tree := range r.Shared {
+			if tree.HandedOver != nil && tree.By != nil && *tree.By == number {
+				all = append(all, Handed{Tree: tree.Tree, Number: r.Number, Paths: tree.Paths})
+			}
+		}
+	}
+	return all
+}
+
+// handed says what becomes of what was handed over, where its snapshot is left.
+func (s Screen) handed(b *strings.Builder, r Rollback) {
+	if len(r.Shared) == 0 {
+		return
+	}
+	words := "it stays there"
+	switch {
+	case r.RestoreShared && (r.Planned || r.DryRun):
+		words = "it would be taken back when that one is booted"
+	case r.RestoreShared:
+		words = "it is taken back when this one is booted"
+	}
+	fmt.Fprintf(b, "\n%s  by snapshot %d\n", bold("Handed over to shared trees"), r.Booted)
+	for _, h := range r.Shared {
+		fmt.Fprintf(b, "  %s  %s of transaction %d\n", plain(h.Tree), count(h.Paths, "path"), h.Number)
+	}
+	b.WriteString("  " + words + "\n")
+}

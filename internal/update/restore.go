@@ -42,6 +42,10 @@ func (u *Updater) requestRestore(booted, to view) ([]byte, error) {
 		return nil, err
 	}
 	forked := slices.ContainsFunc(done.Trees, func(t handedTree) bool { return t.Forked })
+	if !forked && len(done.Trees) > 0 {
+		return nil, fmt.Errorf("%w: what snapshot %d handed over to shared trees cannot be taken back: they are no btrfs subvolumes that could be forked; --var=keep leaves it",
+			fault.ErrNotSupported, booted.number)
+	}
 	if !forked && handedAtBoot(u, booted) {
 		return nil, fmt.Errorf("%w: what snapshot %d handed over to shared trees cannot be taken back any more: what that takes is kept until its boot is found good; --var=keep leaves it",
 			fault.ErrNotSupported, booted.number)
