@@ -99,6 +99,17 @@ var scenarios = []scenario{
 		},
 	},
 	{
+		name:   "shared trees",
+		before: func(s *system) { s.freshShared() },
+		act: func(s *system) []result {
+			return []result{s.txctl("run", "-m", "acknowledged", "--", "sh", "-c", changeShared)}
+		},
+		expect: func(s *system, before, after oracle.Facts, results []result) oracle.Expect {
+			s.notHandedOver()
+			return commits(s, before, after, results)
+		},
+	},
+	{
 		name:  "delete",
 		boots: true,
 		before: func(s *system) {
@@ -352,8 +363,9 @@ func (m *matrix) tidy(directories int) {
 		return
 	}
 	s.must("rollback", "-y", "booted")
-	for _, one := range document[bus.List](s, "list").Snapshots {
-		if !slices.Contains(one.Roles, bus.RoleBooted) {
+	// The latest first: the captures of an older one may be needed by it.
+	for _, one := range slices.Backward(document[bus.List](s, "list").Snapshots) {
+		if !slices.Contains(one.Roles, bus.RoleBooted) && !one.Adopted {
 			s.must("delete", "-y", itoa64(one.Number))
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"slices"
 
 	"github.com/txupd/txupd/internal/failpoint"
+	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/handover"
 	"github.com/txupd/txupd/internal/sharedtree"
 	"github.com/txupd/txupd/pkg/journal"
@@ -115,7 +116,13 @@ func (u *Updater) HandOver(ctx context.Context) (HandOver, error) {
 			return h, err
 		}
 	}
-	return h, u.handOver(ctx, booted, &h)
+	if err := u.handOver(ctx, booted, &h); err != nil {
+		return h, err
+	}
+	if way, _, err = u.handOverNotes(); err != nil || way == nil {
+		return h, err
+	}
+	return h, u.Journal.Update(func(tx *journal.Tx) error { return tx.PutMeta(handOverKey, nil) })
 }
 
 // handOverNotes are what the journal says of shared trees beside its records.
@@ -186,10 +193,7 @@ func (u *Updater) handOver(ctx context.Context, to view, h *HandOver) error {
 			}
 		}
 	}
-	if len(errs) > 0 {
-		return errors.Join(errs...) // it stays under way
-	}
-	return u.Journal.Update(func(tx *journal.Tx) error { return tx.PutMeta(handOverKey, nil) })
+	return errors.Join(errs...)
 }
 
 // shares lists the captures that a root has to hand over, the oldest first.
@@ -287,36 +291,61 @@ func (u *Updater) recordHandOver(to view, done handedTo, given handedTree, h *Ha
 		return err
 	}
 	now, by := u.Now().UTC(), to.rec.Number
-	var changed []record.Record
-	err := u.Journal.Update(func(tx *journal.Tx) error {
-		changed = nil
-		for _, s := range given.Given {
-			rec, err := tx.Record(s.Number)
-			if err != nil {
-				return err
-			}
-			tree := sharedOf(&rec, given.Tree)
-			if tree == nil {
-				return fmt.Errorf("internal error: transaction %d captured nothing of %s", s.Number, given.Tree)
-			}
-			tree.HandedOver, tree.By = &now, &by
-			tree.Became, tree.Decisions = became(s.Rows)
-			if err := tx.Put("handed-over", nil, rec); err != nil {
-				return err
-			}
-			changed = append(changed, rec)
-		}
-		return nil
+	var words []string
+	changed, err := u.changeShares(given, func(s handedShare, rec record.Record, tree *record.SharedTree) {
+		tree.HandedOver, tree.By = &now, &by
+		tree.Became, tree.Decisions = became(s.Rows)
+		words = append(words, handedWords(rec.Number, *tree))
 	})
 	if err != nil {
 		return err
 	}
+	if err := u.Journal.Update(func(tx *journal.Tx) error { return putAll(tx, "handed-over", changed) }); err != nil {
+		return err
+	}
+	h.Done = append(h.Done, words...)
+	return nil
+}
+
+// changeShares returns the records of what was handed over to a tree, changed, and
+// writes them beside their snapshots: a journal that has to be rebuilt from there
+// must neither hand over twice nor not at all.
+func (u *Updater) changeShares(given handedTree, change func(handedShare, record.Record, *record.SharedTree)) ([]record.Record, error) {
+	var changed []record.Record
+	for _, s := range given.Given {
+		rec, err := u.recordOf(s.Number)
+		if errors.Is(err, fault.ErrNotFound) || err == nil && rec.Deleted != nil {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		tree := sharedOf(&rec, given.Tree)
+		if tree == nil {
+			return nil, fmt.Errorf("internal error: transaction %d captured nothing of %s", s.Number, given.Tree)
+		}
+		change(s, rec, tree)
+		if err := u.markAgain(rec); err != nil {
+			return nil, err
+		}
+		changed = append(changed, rec)
+	}
+	return changed, nil
+}
+
+// markAgain is mark for what a crash may have kept from being written before.
+func (u *Updater) markAgain(rec record.Record) error {
+	if err := u.Store.DropLeftovers(snapshot.Number(rec.Number)); err != nil {
+		return err
+	}
+	return u.mark(rec)
+}
+
+func putAll(tx *journal.Tx, event string, changed []record.Record) error {
 	for _, rec := range changed {
-		// For a journal that has to be rebuilt: without it the same would be handed over again.
-		if err := u.mark(rec); err != nil {
+		if err := tx.Put(event, nil, rec); err != nil {
 			return err
 		}
-		h.did("%s", handedWords(rec, given.Tree))
 	}
 	return nil
 }
@@ -346,9 +375,8 @@ func became(rows []handover.Row) (map[string]int, []record.SharedPath) {
 	return counts, sharedPaths(otherwise)
 }
 
-func handedWords(rec record.Record, tree string) string {
-	s := sharedOf(&rec, tree)
-	words := fmt.Sprintf("handed over to %s what transaction %d captured: %d paths", tree, rec.Number, s.Paths)
+func handedWords(number uint64, s record.SharedTree) string {
+	words := fmt.Sprintf("handed over to %s what transaction %d captured: %d paths", s.Tree, number, s.Paths)
 	if n := s.Became[string(handover.Kept)]; n > 0 {
 		words += fmt.Sprintf(", %d of them kept as the live side had them", n)
 	}

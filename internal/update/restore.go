@@ -115,7 +115,6 @@ func (u *Updater) restoreShared(ctx context.Context, booted view, q restoreReque
 	if err != nil {
 		return err
 	}
-	var undone []handedTree
 	for _, t := range done.Trees {
 		if !t.Forked {
 			h.leave("what snapshot %d handed over to %s stays: that could not be forked before", q.From, t.Tree)
@@ -125,9 +124,11 @@ func (u *Updater) restoreShared(ctx context.Context, booted view, q restoreReque
 		if err := u.undoTree(ctx, q.From, kept, t.rows(), trees, h); err != nil {
 			return err
 		}
-		undone = append(undone, t)
+		if err := u.recordUndone(t); err != nil {
+			return err
+		}
 	}
-	if err := u.recordUndone(restoreKey, undone, h); err != nil {
+	if err := u.endUndone(restoreKey, h); err != nil {
 		return err
 	}
 	return u.dropKept(snapshot.Number(q.From))
@@ -181,29 +182,20 @@ func (u *Updater) undoTree(ctx context.Context, from uint64, kept sharedtree.Kep
 	return nil
 }
 
-// recordUndone writes down that trees have nothing any more of what was handed
-// over to them, and what became of it; key is the note that this was to be done.
-func (u *Updater) recordUndone(key string, undone []handedTree, h *HandOver) error {
+// recordUndone writes down that a tree has nothing any more of what was handed over to it.
+func (u *Updater) recordUndone(t handedTree) error {
+	changed, err := u.changeShares(t, func(_ handedShare, _ record.Record, tree *record.SharedTree) {
+		tree.HandedOver, tree.By, tree.Became, tree.Decisions = nil, nil, nil, nil
+	})
+	if err != nil {
+		return err
+	}
+	return u.Journal.Update(func(tx *journal.Tx) error { return putAll(tx, "taken-back", changed) })
+}
+
+// endUndone forgets that something was to be taken back, and tells what became of it.
+func (u *Updater) endUndone(key string, h *HandOver) error {
 	return u.Journal.Update(func(tx *journal.Tx) error {
-		for _, t := range undone {
-			for _, g := range t.Given {
-				rec, err := tx.Record(g.Number)
-				if errors.Is(err, journal.ErrNotFound) {
-					continue
-				}
-				if err != nil {
-					return err
-				}
-				tree := sharedOf(&rec, t.Tree)
-				if tree == nil || tree.HandedOver == nil {
-					continue
-				}
-				tree.HandedOver, tree.By, tree.Became, tree.Decisions = nil, nil, nil, nil
-				if err := tx.Put("taken-back", nil, rec); err != nil {
-					return err
-				}
-			}
-		}
 		return errors.Join(tx.PutMeta(key, nil), tx.Tell("taken-back", nil, slices.Concat(h.Done, h.Left)))
 	})
 }
@@ -212,61 +204,61 @@ func (u *Updater) recordUndone(key string, undone []handedTree, h *HandOver) err
 // another root than the one that runs: half of it is no state that anybody meant.
 func (u *Updater) takeBackInterrupted(ctx context.Context, way underWay, h *HandOver) error {
 	dir := u.Store.Dir(snapshot.Number(way.Number))
-	var undone []handedTree
 	if rec, err := u.recordOf(way.Number); err == nil && rec.Deleted == nil {
-		if undone, err = u.takeBackHalves(ctx, rec, dir, h); err != nil {
+		if err := u.takeBackHalves(ctx, rec, dir, h); err != nil {
 			return err
 		}
 	} else if err != nil && !errors.Is(err, fault.ErrNotFound) {
 		return err
 	}
-	if err := u.recordUndone(handOverKey, undone, h); err != nil {
+	if err := u.endUndone(handOverKey, h); err != nil {
 		return err
 	}
 	return u.dropKept(snapshot.Number(way.Number))
 }
 
-func (u *Updater) takeBackHalves(ctx context.Context, rec record.Record, dir string, h *HandOver) ([]handedTree, error) {
+func (u *Updater) takeBackHalves(ctx context.Context, rec record.Record, dir string, h *HandOver) error {
 	done, err := readHandedTo(dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	trees, _, err := u.sharedTrees()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	shares, err := u.everyShare(rec)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var undone []handedTree
 	for _, tree := range treesOf(shares) {
 		kept := sharedtree.Kept{Dir: dir, Tree: tree}
 		if _, err := os.Lstat(kept.Before()); errors.Is(err, fs.ErrNotExist) {
 			continue // it was not begun, or could not be forked
 		} else if err != nil {
-			return nil, err
+			return err
 		}
 		i := slices.IndexFunc(trees, func(t sharedtree.Tree) bool { return t.Path == tree && captures(t) && t.Subvolume })
 		if i < 0 {
-			return nil, fmt.Errorf("cannot take back what snapshot %d handed over to %s: it is not mounted there", rec.Number, tree)
+			return fmt.Errorf("cannot take back what snapshot %d handed over to %s: it is not mounted there", rec.Number, tree)
 		}
 		t := done.of(tree)
 		rows := t.rows()
 		if len(t.Given) == 0 { // it was in the middle of this one
 			if rows, err = u.rowsOfHalf(ctx, sharesOf(shares, tree), trees[i]); err != nil {
-				return nil, err
+				return err
 			}
 			if err := kept.ForkAfter(u.Driver, trees[i]); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		if err := u.undoTree(ctx, rec.Number, kept, rows, trees, h); err != nil {
-			return nil, err
+			return err
 		}
-		undone = append(undone, t)
+		if err := u.recordUndone(t); err != nil {
+			return err
+		}
 	}
-	return undone, nil
+	return nil
 }
 
 // rowsOfHalf is what became, or would have become, of paths in a hand-over that was cut short.

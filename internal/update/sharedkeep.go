@@ -188,26 +188,28 @@ func (u *Updater) dropCaptures(k *keeping, rec record.Record) error {
 	if err := u.Driver.Sync(u.Root); err != nil {
 		return err
 	}
-	err := u.Journal.Update(func(tx *journal.Tx) error {
-		now, err := tx.Record(rec.Number)
-		if err != nil {
-			return err
-		}
-		kept := maps.Clone(now.Subvolumes)
+	without := func(r *record.Record) {
+		r.Subvolumes = maps.Clone(r.Subvolumes)
 		for _, tree := range rec.Shared {
 			if tree.HandedOver == nil {
 				continue
 			}
 			for _, role := range (&sharedtree.Capture{Tree: tree.Tree}).Roles() {
-				delete(kept, role)
+				delete(r.Subvolumes, role)
 			}
 		}
-		now.Subvolumes = kept
-		rec = now
-		return tx.Put("captures-removed", nil, now)
-	})
-	if err != nil {
+	}
+	marked := rec
+	without(&marked)
+	if err := u.markAgain(marked); err != nil {
 		return err
 	}
-	return u.mark(rec)
+	return u.Journal.Update(func(tx *journal.Tx) error {
+		now, err := tx.Record(rec.Number)
+		if err != nil {
+			return err
+		}
+		without(&now)
+		return tx.Put("captures-removed", nil, now)
+	})
 }
