@@ -32,6 +32,7 @@ type bench struct {
 	device, root string
 	boots        int
 	config       *config.Config
+	packages     pkgmgr.Manager // nil for none
 	driver       snapshot.Driver
 	clock        func() time.Time
 
@@ -113,8 +114,13 @@ func (b *bench) prepare() {
 	b.u = update.New(update.Deps{
 		Root: b.root, Driver: b.driver, Search: &btrfs.Searcher{}, Store: store, Journal: b.journal,
 		Boot: boot.New(boot.Host{Root: b.root, CommandLine: "quiet"}), Config: b.config, CommandLine: "quiet",
-		Packages: func() (pkgmgr.Manager, error) { return nil, os.ErrNotExist },
-		BootID:   "boot-" + strings.Repeat("i", b.boots), Now: b.clock, Log: slog.New(slog.DiscardHandler),
+		Packages: func() (pkgmgr.Manager, error) {
+			if b.packages == nil {
+				return nil, os.ErrNotExist
+			}
+			return b.packages, nil
+		},
+		BootID: "boot-" + strings.Repeat("i", b.boots), Now: b.clock, Log: slog.New(slog.DiscardHandler),
 		Notify: func(e update.Event) {
 			switch e.Kind {
 			case update.TransactionFinished:

@@ -5,16 +5,19 @@ package update
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"github.com/txupd/txupd/internal/boot"
+	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/inroot"
 	"github.com/txupd/txupd/internal/pkgmgr"
@@ -63,25 +66,76 @@ func selinux() error {
 // databaseInside refuses where the package database lies on a shared tree: it
 // would not go along with the files that it speaks of.
 func (u *Updater) databaseInside() error {
+	p, err := u.databaseOutside()
+	if err == nil && p != nil {
+		err = fmt.Errorf("%w: %s; %s", fault.ErrNotSupported, p.What, p.Remedy)
+	}
+	return err
+}
+
+// databaseOutside is the problem of a package database on a shared tree, nil
+// where there is none.
+func (u *Updater) databaseOutside() (*bus.Problem, error) {
 	m, err := u.manager()
 	if err != nil {
-		return nil // no package manager: run and shell work all the same
+		return nil, nil // no package manager: run and shell work all the same
 	}
-	var root, dir unix.Stat_t
-	if err := unix.Stat(u.Root, &root); err != nil {
-		return err
+	root, err := inroot.Open(u.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	top, err := deviceIn(root, "/")
+	if err != nil {
+		return nil, err
 	}
 	for _, d := range m.Database() {
-		path := filepath.Join(u.Root, d)
-		if unix.Stat(path, &dir) != nil {
+		device, err := deviceIn(root, d)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || err == nil && device == top {
 			continue
 		}
-		if dir.Dev != root.Dev {
-			return fmt.Errorf("%w: the package database %s is not part of the root subvolume (it lies on a shared tree); "+
-				"move it into the root, for rpm to /usr/lib/sysimage/rpm, for dpkg by making /var part of the root", fault.ErrNotSupported, "/"+strings.Trim(d, "/"))
+		if err != nil {
+			return nil, err
+		}
+		return u.databaseProblem("/" + strings.Trim(d, "/"))
+	}
+	return nil, nil
+}
+
+// deviceIn is the device number of what a path leads to in a root: each subvolume has its own.
+func deviceIn(root *inroot.Root, path string) (uint64, error) {
+	info, err := root.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return info.Sys().(*syscall.Stat_t).Dev, nil
+}
+
+// databaseProblem says where it lies, and what to do.
+func (u *Updater) databaseProblem(database string) (*bus.Problem, error) {
+	mounts, err := u.hiddenTrees()
+	if err != nil {
+		return nil, err
+	}
+	p := &bus.Problem{What: fmt.Sprintf("the package database %s is not part of the root subvolume", database), Blocks: true}
+	tree := ""
+	for _, m := range mounts { // in order: the innermost comes last
+		if below(database, m) {
+			tree = m
 		}
 	}
-	return nil
+	if tree == "" { // a subvolume in the root
+		p.Remedy = fmt.Sprintf("make it a directory of the root: copy it aside, remove the subvolume, and move the copy to %s", database)
+		return p, nil
+	}
+	p.What += fmt.Sprintf(": it lies on the shared tree %s", tree)
+	if strings.Contains(database, "rpm") {
+		p.Remedy = fmt.Sprintf("move it to /usr/lib/sysimage/rpm, where current distributions have it, and leave a symbolic link at %s", database)
+		return p, nil
+	}
+	p.Remedy = fmt.Sprintf("make %[1]s part of the root: from a rescue system copy it to the directory %[1]s of the root subvolume and take its line out of /etc/fstab; "+
+		"what is to stay apart, such as %[2]s/log or the data of a service, can be mounted there by itself", tree, strings.TrimSuffix(tree, "/"))
+	return p, nil
 }
 
 // apiTrees are mounted anew in every sandbox; .snapshots and the boot loader's files are nobody's data.

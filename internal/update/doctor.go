@@ -24,6 +24,13 @@ func (u *Updater) Doctor() (bus.Doctor, error) {
 	for _, p := range f.Problems {
 		doc.Problems = append(doc.Problems, bus.Problem{What: p.What, Remedy: p.Remedy, Blocks: p.Blocks})
 	}
+	outside, err := u.databaseOutside()
+	if err != nil {
+		return doc, err
+	}
+	if outside != nil {
+		doc.Problems = append(doc.Problems, *outside)
+	}
 	for _, words := range u.standingTroubles() {
 		doc.Problems = append(doc.Problems, bus.Problem{What: words, Remedy: "\"txctl doctor --repair\" tries again, and so does every start of the daemon"})
 	}

@@ -5,10 +5,12 @@ package update_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/txupd/txupd/internal/btrfs"
+	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/pkgmgr"
 	"github.com/txupd/txupd/internal/sandbox"
 	"github.com/txupd/txupd/internal/testbed"
 	"github.com/txupd/txupd/internal/update"
@@ -595,4 +600,47 @@ func TestAHandOverGoesOn(t *testing.T) {
 	s.must(s.u.Resume(t.Context()))
 	s.judged()
 	s.expectAside()
+}
+
+// databaseAt is a package manager of which only the place of its database is asked.
+type databaseAt struct {
+	pkgmgr.Manager
+	dir string
+}
+
+func (d databaseAt) Database() []string { return []string{d.dir} }
+func (d databaseAt) Caches() []string   { return nil }
+func (d databaseAt) Name() string       { return "apt" }
+
+func TestDatabaseOnASharedTreeIsRefused(t *testing.T) {
+	s := newShared(t)
+	s.write("/var/lib/dpkg/status", "")
+	s.write("/usr/lib/sysimage/rpm/rpmdb.sqlite", "")
+	s.must(os.Symlink("/usr/lib/sysimage/rpm", s.root+"/var/lib/rpm"))
+	for database, want := range map[string]string{
+		"/var/lib/dpkg": "it lies on the shared tree /var; make /var part of the root", "/var/lib/rpm": "", "/usr/lib/sysimage/rpm": "", "/var/lib/none": "",
+	} {
+		s.stop()
+		s.packages = databaseAt{dir: database}
+		s.start()
+		doc, err := s.u.Doctor()
+		s.must(err)
+		blocks := slices.DeleteFunc(doc.Problems, func(p bus.Problem) bool { return !p.Blocks })
+		tx, err := s.u.Begin(t.Context(), update.Request{Kind: update.KindBegin})
+		if want == "" {
+			s.must(err)
+			s.must(tx.Discard(t.Context()))
+			<-s.ended
+			if len(blocks) > 0 {
+				t.Errorf("%s: doctor says %+v", database, blocks)
+			}
+			continue
+		}
+		if !errors.Is(err, fault.ErrNotSupported) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: it begins with %v, want %q", database, err, want)
+		}
+		if len(blocks) != 1 || !strings.Contains(err.Error(), blocks[0].Remedy) {
+			t.Errorf("%s: doctor says %+v", database, blocks)
+		}
+	}
 }
