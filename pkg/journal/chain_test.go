@@ -92,7 +92,7 @@ func TestVerifyNamesWhatWasTamperedWith(t *testing.T) {
 		want   []Problem // Text is what must be in it
 	}{
 		{"nothing", func(tx *Tx) error { return nil }, nil},
-		{"an event edited", func(tx *Tx) error { return rewrite(tx, 5, "bea", "eve") },
+		{"an event edited", func(tx *Tx) error { return rewrite(tx, 5, `"name":"bea"`, `"name":"eve"`) },
 			[]Problem{{Kind: Edited, Seq: 5, Text: "event 5 was changed"}}},
 		{"an event edited without its checksum", func(tx *Tx) error {
 			stored := bytes.Clone(tx.events.Get(numberKey(5)))
@@ -101,7 +101,7 @@ func TestVerifyNamesWhatWasTamperedWith(t *testing.T) {
 		}, []Problem{{Kind: Edited, Seq: 5, Text: "event 5 was changed"}}},
 		{"the first event edited", func(tx *Tx) error { return rewrite(tx, 1, `"name":"ada"`, `"name":"eve"`) },
 			[]Problem{{Kind: Edited, Seq: 1, Text: "event 1 was changed"}, {Kind: Mismatch, Number: 1}}},
-		{"the last event edited", func(tx *Tx) error { return rewrite(tx, 10, "bea", "eve") },
+		{"the last event edited", func(tx *Tx) error { return rewrite(tx, 10, `"name":"bea"`, `"name":"eve"`) },
 			[]Problem{{Kind: Edited, Seq: 10, Text: "event 10 was changed"}}},
 		{"the chain of another journal", func(tx *Tx) error { return tx.putMetaJSON(metaID, "other") },
 			[]Problem{{Kind: Edited, Seq: 1, Text: "does not begin this journal"}}},
@@ -201,7 +201,7 @@ func TestAHeadKeptElsewhereFindsAChainMadeAnew(t *testing.T) {
 	}
 
 	tamper(t, j, func(tx *Tx) error {
-		if err := rewrite(tx, 5, "bea", "eve"); err != nil {
+		if err := rewrite(tx, 5, `"name":"bea"`, `"name":"eve"`); err != nil {
 			return err
 		}
 		return rechain(tx)
