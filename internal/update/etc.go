@@ -219,10 +219,12 @@ func (m *etcMerge) apply(ctx context.Context, ancestor, running snapshot.Tree) (
 	if err := m.decided(rows); err != nil {
 		return false, err
 	}
-	if err := plan.Apply(ctx); err != nil {
+	// Files change hands before the users have their new ids: where that is cut
+	// short, the merge finds the same users to renumber, and does it again.
+	if err := u.reown(ctx, root, m.number, plan.Renumbered); err != nil {
 		return false, err
 	}
-	if err := u.reown(ctx, root, m.number, plan.Renumbered); err != nil {
+	if err := plan.Apply(ctx); err != nil {
 		return false, err
 	}
 	m.rec.EtcDecisions = append(m.rec.EtcDecisions, rows...)
@@ -305,8 +307,10 @@ func (u *Updater) reown(ctx context.Context, dir string, n snapshot.Number, renu
 		return err
 	}
 	defer base.Close()
-	_, err = etcmerge.Reown(ctx, root, base, renumbered, func(p string) bool { return below("/"+strings.TrimPrefix(p, "/"), "/etc") })
-	return err
+	if _, err = etcmerge.Reown(ctx, root, base, renumbered, func(p string) bool { return below("/"+strings.TrimPrefix(p, "/"), "/etc") }); err != nil {
+		return err
+	}
+	return u.Store.Sync()
 }
 
 // decisions are the rows of a merge as they are recorded.

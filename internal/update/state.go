@@ -36,8 +36,9 @@ func (u *Updater) AtShutdown(ctx context.Context) (Turned, error) {
 	return u.turnEtc(ctx, next, r.booted.subvolume, false)
 }
 
-// AtBoot does what a shutdown did not come to, because the power was cut: it is
-// called before anything reads /etc.
+// AtBoot is called before anything reads /etc or uses a shared tree: it merges
+// what a shutdown did not come to, because the power was cut, and hands over
+// what was captured.
 func (u *Updater) AtBoot(ctx context.Context) (Turned, error) {
 	// A power cut may have come between a switch and its record.
 	if err := u.rebuild(ctx); err != nil {
@@ -46,6 +47,13 @@ func (u *Updater) AtBoot(ctx context.Context) (Turned, error) {
 	if _, err := u.endInterrupted(ctx); err != nil {
 		return Turned{}, err
 	}
+	did, err := u.etcAtBoot(ctx)
+	shared, failed := u.HandOver(ctx)
+	did.Words = append(append(did.Words, shared.Done...), shared.Left...)
+	return did, errors.Join(err, failed)
+}
+
+func (u *Updater) etcAtBoot(ctx context.Context) (Turned, error) {
 	booted, err := u.booted()
 	if err != nil {
 		return Turned{}, err
