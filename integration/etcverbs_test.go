@@ -53,7 +53,7 @@ func TestConflictsFromTheirAppearanceToTheirEnd(t *testing.T) {
 			s.must("etc", "resolve", "/etc/a", "--ours")
 			s.must("etc", "resolve", "/etc/b"+mark, "--theirs")
 			cmd := s.command("etc", "resolve", "/etc/c", "--edit")
-			cmd.Env = append(cmd.Env, `EDITOR=sed -i -e /^[<=>]/d -e s/snapshot/both/`)
+			cmd.Env = append(cmd.Env, `EDITOR=sed -i -e '/^[<=>]/d' -e s/snapshot/both/`)
 			if r := s.finish(cmd); r.exit != 0 {
 				t.Fatalf("with an editor: exit %d\n%s", r.exit, r.stderr)
 			}

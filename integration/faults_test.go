@@ -125,6 +125,41 @@ var scenarios = []scenario{
 			return e
 		},
 	},
+	{
+		name: "settle a conflict",
+		before: func(s *system) {
+			s.must("run", "--", "sh", "-c", "echo won >/etc/x; echo kept >/etc/x.txupd-1; "+change)
+		},
+		act:    func(s *system) []result { return []result{s.txctl("etc", "resolve", "/etc/x", "--ours")} },
+		expect: settles,
+	},
+}
+
+// settles: all of it or nothing, and what was acknowledged.
+func settles(s *system, before, after oracle.Facts, results []result) oracle.Expect {
+	s.t.Helper()
+	n := s.newest()
+	text, err := os.ReadFile(s.inSnapshot(n, "etc/x"))
+	if err != nil {
+		s.t.Error(err)
+	}
+	settled := !exists(s.inSnapshot(n, "etc/x.txupd-1"))
+	if want := map[bool]string{true: "kept\n", false: "won\n"}[settled]; string(text) != want || !settled && results[0].exit == 0 {
+		s.t.Errorf("exit %d, the file holds %q, settled: %v", results[0].exit, text, settled)
+	}
+	rows := s.show(n).EtcDecisions
+	if recorded := len(rows) > 0 && rows[len(rows)-1].By != nil; recorded != settled {
+		s.t.Errorf("settled: %v, recorded: %v", settled, rows)
+	}
+	for _, left := range []string{".txupd-merge", ".txupd-merge.done"} {
+		if exists(s.inSnapshot(n, "etc/"+left)) {
+			s.t.Errorf("%s is left", left)
+		}
+	}
+	if err := s.bus.StopDaemon(); err != nil { // as the oracle found it
+		s.t.Fatal(err)
+	}
+	return keeps(s, before, after, results)
 }
 
 // keeps: whatever happened, the same boots next.

@@ -79,6 +79,7 @@ func changelog(s Screen, all map[string]string) {
 
 	r := htopRecord()
 	r.Notes = []record.Note{{Time: at(minute), Actor: record.Actor{Name: "bea"}, Text: "this one broke the printer of the second floor, and nobody knows why it did that\n\nsee ticket 4712"}}
+	r.EtcDecisions = append(r.EtcDecisions, record.EtcDecision{Path: "/etc/hosts", Decision: bus.ChoiceTheirs, Rule: "resolve", Kept: "/etc/hosts.txupd-6", By: &record.Actor{Name: "bea"}})
 	r.Sizes = &record.Sizes{Written: 250_123_456, Replaced: 900}
 	all["show-annotated"] = s.Show(r, nil, false) + s.Etc(doc.Patches[:1])
 

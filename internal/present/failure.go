@@ -41,6 +41,7 @@ func Advice(err error) string {
 		{fault.ErrBusy, "with --wait it waits for its turn; \"txctl status\" shows what is going on"},
 		{fault.ErrStale, "what boots next was changed meanwhile; look at \"txctl status\" and do it again"},
 		{fault.ErrNoSpace, "\"txctl list\" shows the snapshots, \"txctl delete N\" frees the space of one"},
+		{fault.ErrConflicts, "without --strict the running side's is put in place, and the other is kept beside it"},
 		{fault.ErrUnreconciled, "what is missing is made up for when the daemon starts; \"txctl status\" tells"},
 	} {
 		if errors.Is(err, a.kind) {

@@ -78,10 +78,12 @@ func statuses() map[string]bus.Status {
 		Default: &htop, Pending: &htop, RebootRequired: true,
 		Warnings: []string{"the booted subvolume 300 (@/.snapshots/9/snapshot) was not made by txupd: nothing is known of it"},
 	}
+	conflicts := pending
+	conflicts.Warnings = []string{"the /etc of snapshot 6 has 2 conflicts that nobody has decided: /etc/hosts, /etc/ssh/sshd_config; \"txctl etc\" tells more"}
 	one := pending
 	one.Booted = with(upgraded, bus.RoleBooted)
 	return map[string]bus.Status{
-		"quiet": {Booted: &nginx, Default: &nginx, LastGood: &nginx}, "pending": pending, "pending-one": one, "open": open, "back": back, "foreign": foreign,
+		"quiet": {Booted: &nginx, Default: &nginx, LastGood: &nginx}, "pending": pending, "pending-one": one, "open": open, "back": back, "foreign": foreign, "conflicts": conflicts,
 	}
 }
 

@@ -197,7 +197,11 @@ func (s Screen) decisions(b *strings.Builder, all []record.EtcDecision) {
 		if d.Kept != "" {
 			kept = "other side: " + plain(d.Kept)
 		}
-		rows[i] = []string{plain(d.Path), plain(d.Decision), kept}
+		decision := plain(d.Decision)
+		if d.By != nil { // a person settled it, and nothing is kept any more
+			decision, kept = outcome(d), "by "+s.who(*d.By)
+		}
+		rows[i] = []string{plain(d.Path), decision, kept}
 	}
 	b.WriteString(s.table([]column{{least: 20}, {}, {least: 20}}, rows, 2))
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -116,7 +115,7 @@ func (p *patcher) each(changes []bus.EtcChange, patch func(record.FileChange) (b
 // plannedPatch is what a merge that was only planned makes of a path.
 func plannedPatch(plan *etcmerge.Plan, f record.FileChange, context int) (bus.Patch, error) {
 	p := bus.Patch{Path: f.Path, Change: f.Change}
-	name := strings.TrimPrefix(strings.TrimPrefix(f.Path, "/etc"), "/")
+	name := inEtc(f.Path)
 	if name == "" {
 		name = "."
 	}

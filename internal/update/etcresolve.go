@@ -186,7 +186,7 @@ func (u *Updater) ResolveEtc(ctx context.Context, q ResolveRequest) (bus.EtcReso
 			return bus.EtcResolved{}, err
 		}
 		if now.State != q.State {
-			return bus.EtcResolved{}, fmt.Errorf("%w: %s or %s was changed while it was edited", fault.ErrConflicts, c.Path, c.Kept)
+			return bus.EtcResolved{}, fmt.Errorf("%s or %s was changed while it was edited: edit it again", c.Path, c.Kept)
 		}
 	}
 	if err := u.resolveConflict(ctx, c, q); err != nil {
@@ -311,22 +311,21 @@ func (u *Updater) settled(root string, data resolveData) (bool, error) {
 	return f == nil, err
 }
 
-// recordResolved adds the row, in the journal and beside the snapshot.
+// recordResolved adds the row, if that is not done, in the journal and beside the
+// snapshot. The step stays until both have it.
 func (u *Updater) recordResolved(rec record.Record, data resolveData) error {
-	now := u.Now().UTC()
-	rec.EtcDecisions = append(rec.EtcDecisions, record.EtcDecision{
-		Path: data.Path, Decision: data.Choice, Rule: ruleResolved, Kept: data.Kept, At: &now, By: &data.Actor,
-	})
-	if err := u.Journal.Update(func(tx *journal.Tx) error {
-		if err := tx.Put("etc-resolved", &data.Actor, rec); err != nil {
+	last := len(rec.EtcDecisions) - 1
+	if last < 0 || rec.EtcDecisions[last].Rule != ruleResolved || rec.EtcDecisions[last].Kept != data.Kept {
+		now := u.Now().UTC()
+		rec.EtcDecisions = append(rec.EtcDecisions, record.EtcDecision{
+			Path: data.Path, Decision: data.Choice, Rule: ruleResolved, Kept: data.Kept, At: &now, By: &data.Actor,
+		})
+		if err := u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("etc-resolved", &data.Actor, rec) }); err != nil {
 			return err
 		}
-		return tx.DeleteSteps(rec.Number)
-	}); err != nil {
-		return err
 	}
 	u.spread(rec)
-	return nil
+	return u.Journal.Update(func(tx *journal.Tx) error { return tx.DeleteSteps(rec.Number) })
 }
 
 // resumeResolve ends what a crash cut, and says what became of it.
@@ -335,7 +334,7 @@ func (u *Updater) resumeResolve(ctx context.Context, rec record.Record, raw json
 	if err := json.Unmarshal(raw, &data); err != nil {
 		return "", fmt.Errorf("cannot read the data of a recorded step: %w", err)
 	}
-	if err := u.endResolve(ctx, data); err != nil {
+	if err := errors.Join(u.Store.DropLeftovers(data.Number), u.endResolve(ctx, data)); err != nil {
 		return "", err
 	}
 	root, err := u.Store.Locate(data.Root)

@@ -86,7 +86,7 @@ func (u *Updater) planEtc(ctx context.Context, rec record.Record, dir string, us
 			return err
 		}
 		defer release()
-		plan, err := etcmerge.New(ctx, trees, etcmerge.Options{Number: rec.Number, InSnapshot: inside(dir)})
+		plan, err := etcmerge.New(ctx, trees, etcmerge.Options{Rules: etcRules(u.Config.Etc), Number: rec.Number, InSnapshot: inside(dir)})
 		if err != nil {
 			return err
 		}
@@ -213,9 +213,9 @@ func (u *Updater) conflictsIn(ctx context.Context, root string, n snapshot.Numbe
 }
 
 // etcPath checks a path that somebody names.
-func etcPath(name string) (inEtc string, err error) {
+func etcPath(name string) (rel string, err error) {
 	if path.Clean(name) != name || !below(name, "/etc") || name == "/etc" {
 		return "", fmt.Errorf("%w: path %q: the absolute path of something in /etc is expected", fault.ErrInvalidArgument, name)
 	}
-	return name[len("/etc/"):], nil
+	return inEtc(name), nil
 }

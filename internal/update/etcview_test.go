@@ -149,6 +149,19 @@ func TestEtcTellsWhatARebootWillDo(t *testing.T) {
 	}
 }
 
+// TestWhatIsForeseenHeedsTheConfiguration: the same rules as in the merge.
+func TestWhatIsForeseenHeedsTheConfiguration(t *testing.T) {
+	b := newBench(t)
+	b.config.Etc.Whole = []string{"merged"}
+	b.conflicting()
+	b.write(b.file("etc/merged"), "ONE\n2\n3\n4\n5\n")
+	doc, err := b.u.Etc(b.Context(), "")
+	b.must(err)
+	if words := decided(doc.Plan); len(words) != 1 || words[0] != "conflict /etc/merged" {
+		t.Errorf("the plan is %q", words)
+	}
+}
+
 // TestEtcIsToldWhileATransactionIsAtWork: who asks waits for nobody.
 func TestEtcIsToldWhileATransactionIsAtWork(t *testing.T) {
 	b := newBench(t)
