@@ -108,7 +108,10 @@ func (f *fake) Log(_ context.Context, filter busclient.LogFilter) (bus.Log, erro
 
 func (f *fake) ShowNow(ctx context.Context, n uint64) (bus.Shown, error) {
 	rec, err := f.Show(ctx, n)
-	return bus.Shown{Record: rec, Roles: []string{bus.RoleDefault, bus.RolePending}[:min(2, int(n)-1)]}, err
+	if err != nil {
+		return bus.Shown{}, err
+	}
+	return bus.Shown{Record: rec, Roles: []string{bus.RoleDefault, bus.RolePending}[:min(2, int(n)-1)]}, nil
 }
 
 func (f *fake) Tree(context.Context) (bus.List, error) { return f.List(context.Background()) }

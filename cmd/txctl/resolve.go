@@ -63,8 +63,12 @@ func (a *app) etcResolveCommand() *cobra.Command {
 			if chosen == "" {
 				return usagef(usage, "txctl etc resolve: one of --ours, --theirs and --edit is missing")
 			}
+			editor := a.editor()
+			if edit && editor == "" {
+				return usagef("for example: EDITOR=vi txctl etc resolve PATH --edit", "txctl etc resolve: --edit needs an editor: neither VISUAL nor EDITOR is set")
+			}
 			a.unrecorded("etc resolve")
-			return a.resolveEtc(args[0], busclient.Resolution{Choice: chosen, Snapshot: name})
+			return a.resolveEtc(args[0], busclient.Resolution{Choice: chosen, Snapshot: name}, editor)
 		},
 	}
 	c.Flags().BoolVar(&ours, "ours", false, "take what was kept: the snapshot's")
@@ -75,7 +79,17 @@ func (a *app) etcResolveCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) resolveEtc(path string, r busclient.Resolution) error {
+// editor is the user's, "" for none.
+func (a *app) editor() string {
+	for _, name := range []string{"VISUAL", "EDITOR"} {
+		if editor := strings.TrimSpace(a.getenv(name)); editor != "" {
+			return editor
+		}
+	}
+	return ""
+}
+
+func (a *app) resolveEtc(path string, r busclient.Resolution, editor string) error {
 	d, err := a.daemon()
 	if err != nil {
 		return err
@@ -88,7 +102,7 @@ func (a *app) resolveEtc(path string, r busclient.Resolution) error {
 		}
 		// What is edited is settled, whatever else has come up under the name meanwhile.
 		path, r.Snapshot, r.State = sides.Kept, fmt.Sprint(sides.Snapshot), sides.State
-		if r.Content, file, err = a.edit(sides); err != nil {
+		if r.Content, file, err = a.edit(sides, editor); err != nil {
 			return kept(file, err)
 		}
 	}
@@ -116,14 +130,7 @@ func kept(file string, err error) error {
 }
 
 // edit lets the user make one text of two. file is where it is, where it should not be lost.
-func (a *app) edit(sides bus.EtcSides) (content []byte, file string, err error) {
-	editor := a.getenv("VISUAL")
-	if editor == "" {
-		editor = a.getenv("EDITOR")
-	}
-	if strings.TrimSpace(editor) == "" {
-		return nil, "", usagef("for example: EDITOR=vi txctl etc resolve PATH --edit", "txctl etc resolve: --edit needs an editor: neither VISUAL nor EDITOR is set")
-	}
+func (a *app) edit(sides bus.EtcSides, editor string) (content []byte, file string, err error) {
 	dir, err := os.MkdirTemp("", "txctl-etc-")
 	if err != nil {
 		return nil, "", fmt.Errorf("cannot make a copy to edit: %w", err)
