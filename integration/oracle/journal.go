@@ -146,10 +146,41 @@ func readJournal(path string) (j Journal, err error) {
 	if _, err := io.Copy(copied, file); err != nil {
 		return j, fmt.Errorf("cannot copy the journal: %w", err)
 	}
+	if err := whole(copied); err != nil {
+		j.Damage = append(j.Damage, err.Error())
+		return j, nil
+	}
 	if err := j.read(copied); err != nil {
 		j.Damage = append(j.Damage, err.Error())
 	}
 	return j, nil
+}
+
+// whole looks whether a file has all pages that its two meta pages count: one
+// that is cut would be read beyond its end, which nothing can catch. A meta page
+// is a header of 16 bytes, magic, version, page size and flags (4 bytes each), the
+// root bucket (16), the freelist, the number of pages and the transaction (8 each).
+func whole(file *os.File) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	const size, pages, transaction = 24, 56, 64
+	var need, latest uint64
+	for _, at := range []int64{0, int64(os.Getpagesize())} {
+		meta := make([]byte, 80)
+		if _, err := file.ReadAt(meta, at); err != nil {
+			return fmt.Errorf("it has no meta page at %d: %w", at, err)
+		}
+		if n := binary.LittleEndian.Uint64(meta[transaction:]); n >= latest {
+			latest = n
+			need = binary.LittleEndian.Uint64(meta[pages:]) * uint64(binary.LittleEndian.Uint32(meta[size:]))
+		}
+	}
+	if uint64(info.Size()) < need {
+		return fmt.Errorf("it has %d bytes, and its pages need %d", info.Size(), need)
+	}
+	return nil
 }
 
 // read takes the journal apart. What cannot be read is noted; an error or a
