@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/txupd/txupd/internal/testbed"
 	"golang.org/x/sys/unix"
@@ -157,8 +158,13 @@ func TestCloseReleasesTheFileSystem(t *testing.T) {
 	leaveDaemons(t, s)
 	must(t, s.Close())
 	must(t, unix.Unmount(top, 0))
-	// The kernel refuses an exclusive open while the file system is mounted anywhere, in any namespace.
+	// The kernel refuses an exclusive open while the file system is mounted anywhere, in any namespace:
+	// also in one that somebody else on this machine just makes, and has a copy of all mounts until that is done.
 	fd, err := unix.Open(device, unix.O_RDONLY|unix.O_EXCL|unix.O_CLOEXEC, 0)
+	for deadline := time.Now().Add(time.Minute); errors.Is(err, unix.EBUSY) && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+		fd, err = unix.Open(device, unix.O_RDONLY|unix.O_EXCL|unix.O_CLOEXEC, 0)
+	}
 	if err != nil {
 		t.Fatalf("the file system is still mounted somewhere: %v", err)
 	}
