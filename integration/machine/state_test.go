@@ -29,7 +29,7 @@ func edited(t *testing.T, again func(s *system)) {
 	s := start(t, prepared(machine.Variant{}))
 	s.must("txctl", "begin", "-m", "a database")
 	s.must("txctl", "exec", "--", "apt-get", "install", "--yes", "--no-install-recommends", machine.Database)
-	id := strings.TrimSpace(s.must("txctl", "exec", "--", "id", "-u", "postgres"))
+	id := strings.TrimSpace(s.must("txctl", "exec", "--", "id", "-u", "redis"))
 	// Somebody gets the same id on the running system.
 	s.must("useradd", "--uid", id, "--no-create-home", "alice")
 	s.must("sh", "-c", "echo 192.0.2.1 before >>/etc/hosts; echo before >/var/lib/before")
@@ -43,7 +43,7 @@ ln -s ../edited.service /etc/systemd/system/multi-user.target.wants/`)
 	s.consistent(n)
 
 	ids := map[string]string{}
-	for _, name := range []string{"alice", "bob", "postgres"} {
+	for _, name := range []string{"alice", "bob", "redis"} {
 		ids[strings.TrimSpace(s.must("id", "-u", name))] = name
 	}
 	if len(ids) != 3 || ids[id] != "alice" {
@@ -56,8 +56,8 @@ ln -s ../edited.service /etc/systemd/system/multi-user.target.wants/`)
 	if out := s.must("sh", "-c", "systemctl is-active edited.service"); strings.TrimSpace(out) != "active" {
 		t.Errorf("a unit that was enabled meanwhile is %s", out)
 	}
-	if out := s.must("su", "postgres", "-c", "psql --tuples-only --command='select 6 * 7'"); strings.TrimSpace(out) != "42" {
-		t.Errorf("the database says %q\n%s", out, s.run("systemctl", "status", "--no-pager", "postgresql*").Stdout)
+	if out := s.must("sh", "-c", "redis-cli set answer 42 && redis-cli save && stat --format=%U /var/lib/redis/dump.rdb"); strings.TrimSpace(out) != "OK\nOK\nredis" {
+		t.Errorf("the database says %q\n%s", out, s.run("systemctl", "status", "--no-pager", "redis-server").Stdout)
 	}
 	for _, path := range []string{"/etc/passwd", "/etc/hosts", "/etc/systemd/system/edited.service"} {
 		found := false

@@ -22,8 +22,8 @@ const (
 // The packages of Repository, with all that they need.
 const (
 	Hello = "hello" // a small program
-	// Database brings users, groups and data in /var that its scripts make, and a service.
-	Database = "postgresql"
+	// Database brings a user, a group and directories in /var that its scripts give to them, and a service.
+	Database = "redis-server"
 	// Loader is GRUB, in a newer version than the installed one: the same files, under the version LoaderVersion ends with.
 	Loader        = "grub-efi-amd64"
 	LoaderVersion = "+testbed1"
@@ -83,7 +83,7 @@ if [ "$older" = "$newer" ]; then
 fi
 in_root apt-get install -qq --yes --no-install-recommends "$older"
 in_root apt-get clean
-in_root apt-get install -qq --yes --no-install-recommends --download-only "$newer" linux-image-cloud-amd64 hello postgresql
+in_root apt-get install -qq --yes --no-install-recommends --download-only "$newer" linux-image-cloud-amd64 hello redis-server
 in_root apt-get install -qq --yes --no-install-recommends --download-only --reinstall grub-efi-amd64
 mkdir -p "$root/srv/repo"
 for package in "$root"/var/cache/apt/archives/*.deb; do
