@@ -52,7 +52,7 @@ const (
 	OptNote          = "note"           // s: a note that is added
 	OptDropTags      = "drop_tags"      // as: tags that are taken away
 	OptPin           = "pin"            // b: protect the snapshot from deletion, or do so no more
-	OptBrief         = "brief"          // b: records without commands, packages one by one, boots and decisions
+	OptBrief         = "brief"          // b: records without commands, packages one by one, boots, decisions and what was captured
 	OptNow           = "now"            // b: as they are now, not as they were committed
 	OptPatch         = "patch"          // b: with the contents of files; needs authorisation
 	OptContext       = "context"        // u: so many lines around each change

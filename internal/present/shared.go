@@ -38,6 +38,8 @@ func (s Screen) handedOver(r record.Record, tree record.SharedTree) string {
 		return words
 	case r.Deleted != nil:
 		return "never handed over"
+	case r.Phase == record.Failed || r.Phase == record.Discarded:
+		return "given up with it"
 	}
 	return "to be handed over at its first boot"
 }

@@ -10,14 +10,10 @@
 package update
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/txupd/txupd/internal/failpoint"
@@ -37,12 +33,15 @@ const (
 
 // HandOver is what became of shared trees at a boot, in words.
 type HandOver struct {
-	// Done is what was done, Left what could not be, or is not to be.
-	Done, Left []string
+	// Done is what was done, Left what stays as it is, Waits what could not be done now and is tried again.
+	Done, Left, Waits []string
 }
 
 func (h *HandOver) did(format string, args ...any) {
 	h.Done = append(h.Done, fmt.Sprintf(format, args...))
+}
+func (h *HandOver) wait(format string, args ...any) {
+	h.Waits = append(h.Waits, fmt.Sprintf(format, args...))
 }
 func (h *HandOver) leave(format string, args ...any) {
 	h.Left = append(h.Left, fmt.Sprintf(format, args...))
@@ -52,26 +51,6 @@ func (h *HandOver) leave(format string, args ...any) {
 type underWay struct {
 	Number uint64 `json:"number"`
 	Root   string `json:"root"` // the uuid of the subvolume that is booted
-}
-
-// handedTo is N/handed-over.json: what was handed over at a boot of N.
-type handedTo struct {
-	Boot  string       `json:"boot"`
-	Trees []handedTree `json:"trees"`
-}
-
-// handedTree is one live tree.
-type handedTree struct {
-	Tree string `json:"tree"`
-	// Forked: there are forks of it from before and after.
-	Forked bool          `json:"forked"`
-	Given  []handedShare `json:"given"` // the oldest first
-}
-
-// handedShare is what one transaction captured of it.
-type handedShare struct {
-	Number uint64         `json:"number"`
-	Rows   []handover.Row `json:"rows"`
 }
 
 // HandOver brings the shared trees to what the booted root expects: what a
@@ -92,9 +71,7 @@ func (u *Updater) HandOver(ctx context.Context) (HandOver, error) {
 		return h, err
 	}
 	if booted.foreign {
-		if way != nil || request != nil {
-			h.leave("nothing is known of the root that runs: shared trees are left as they are")
-		}
+		h.leave("nothing is known of the root that runs (subvolume %d): nothing is handed over to shared trees", booted.subvolume.ID)
 		return h, nil
 	}
 	if booted.rec.Phase == record.Open {
@@ -183,7 +160,7 @@ func (u *Updater) handOver(ctx context.Context, to view, h *HandOver) error {
 		var left *leftTree
 		switch {
 		case errors.As(err, &left):
-			h.leave("%v", err)
+			h.wait("%v", err)
 		case err != nil:
 			errs = append(errs, err)
 		default:
@@ -220,7 +197,7 @@ func (u *Updater) shares(to view, h *HandOver) ([]share, error) {
 			}
 			c := captureOf(made, tree.Tree)
 			if c == nil {
-				h.leave("what transaction %d captured of %s is not there any more", n, tree.Tree)
+				h.wait("what transaction %d captured of %s is not there any more", n, tree.Tree)
 				continue
 			}
 			list = append(list, share{rec, *c})
@@ -267,7 +244,7 @@ func (u *Updater) giveTree(ctx context.Context, to view, given handedTree, share
 			return err
 		})
 		if errors.Is(err, handover.ErrFormat) && before+i > 0 {
-			h.leave("%v", err)
+			h.wait("%v", err)
 			break // older ones are handed over
 		}
 		if errors.Is(err, handover.ErrFormat) {
@@ -386,86 +363,15 @@ func handedWords(number uint64, s record.SharedTree) string {
 	return words
 }
 
-// handedFile is the name of what is kept of a hand-over beside the snapshot.
-const handedFile = "handed-over.json"
-
-// readHandedTo is what was handed over at boots of the snapshot with that
-// directory; nothing where there is no file.
-func readHandedTo(dir string) (handedTo, error) {
-	var done handedTo
-	raw, err := os.ReadFile(filepath.Join(dir, handedFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return done, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(raw, &done)
-	}
-	if err != nil {
-		err = fmt.Errorf("cannot read what was handed over: %w", err)
-	}
-	return done, err
-}
-
-// of is what was handed over to a tree so far.
-func (d *handedTo) of(tree string) handedTree {
-	if i := slices.IndexFunc(d.Trees, func(t handedTree) bool { return t.Tree == tree }); i >= 0 {
-		return d.Trees[i]
-	}
-	return handedTree{Tree: tree}
-}
-
-// rows are those of all that was handed over to it.
-func (t *handedTree) rows() []handover.Row {
-	var all []handover.Row
-	for _, g := range t.Given {
-		all = append(all, g.Rows...)
-	}
-	return all
-}
-
-// add puts a tree in the place of what there is of it.
-func (d *handedTo) add(given handedTree) {
-	d.Trees = slices.DeleteFunc(slices.Clone(d.Trees), func(t handedTree) bool { return t.Tree == given.Tree })
-	d.Trees = append(d.Trees, given)
-	slices.SortFunc(d.Trees, func(a, b handedTree) int { return cmp.Compare(a.Tree, b.Tree) })
-}
-
-// writeHandedTo replaces the file, durably.
-func writeHandedTo(dir string, done handedTo) error {
-	raw, err := json.Marshal(done)
-	if err != nil {
-		return err
-	}
-	aside := filepath.Join(dir, handedFile+".new")
-	file, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fmt.Errorf("cannot write what was handed over: %w", err)
-	}
-	_, err = file.Write(raw)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err == nil {
-		err = os.Rename(aside, filepath.Join(dir, handedFile))
-	}
-	if err != nil {
-		return fmt.Errorf("cannot write what was handed over: %w", err)
-	}
-	return nil
-}
-
-// goodSince reports whether a boot of a snapshot was found good, the given one or a later one.
-func goodSince(rec record.Record, boot string) bool {
-	at := slices.IndexFunc(rec.Boots, func(b record.Boot) bool { return b.BootID == boot })
-	return at >= 0 && slices.ContainsFunc(rec.Boots[at:], func(b record.Boot) bool { return b.Verdict == record.Good })
-}
-
 // handOverLate does at the start of the daemon what no early boot did.
 func (u *Updater) handOverLate(ctx context.Context) []string {
 	h, err := u.HandOver(ctx)
 	u.trouble(err, "what was captured of shared trees could not be handed over")
 	for _, words := range h.Left {
 		u.Log.Warn(words)
+	}
+	for _, words := range h.Waits {
+		u.trouble(errors.New(words), "captures of shared trees wait")
 	}
 	return h.Done
 }

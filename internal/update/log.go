@@ -62,7 +62,7 @@ func (u *Updater) Records(q LogRequest) ([]record.Record, error) {
 				}
 			}
 			if q.Brief {
-				rec.Commands, rec.PackageChanges, rec.Boots, rec.EtcDecisions = nil, nil, nil, nil
+				rec.Commands, rec.PackageChanges, rec.Boots, rec.EtcDecisions, rec.Shared = nil, nil, nil, nil, nil
 			}
 			found = append(found, complete(rec))
 			if q.Limit > 0 && uint64(len(found)) >= q.Limit {

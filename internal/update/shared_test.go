@@ -436,9 +436,36 @@ func TestNothingIsHandedOverToARootThatNobodyKnows(t *testing.T) {
 	testbed.Mount(t, s.device, s.root, "subvol=by-hand")
 	testbed.Mount(t, s.device, filepath.Join(s.root, ".snapshots"), "subvol=@snapshots")
 	s.mount()
-	s.start()
+	s.prepare()
+	if h := s.early(); len(h.Done) > 0 || len(h.Left) != 1 || !strings.Contains(h.Left[0], "nothing is known of the root that runs") {
+		t.Errorf("it says %+v", h)
+	}
+	s.must(s.u.Resume(t.Context()))
 	s.holds("/srv/new", "")
 	s.expectAside("1/capture/srv")
+}
+
+func TestATreeThatIsNotThereGetsItsCapturesLater(t *testing.T) {
+	s := newShared(t)
+	s.run("echo one >/srv/new; echo one >/var/new")
+	s.stop()
+	s.boot("", func() {
+		s.must(unix.Unmount(s.root+"/srv", 0))
+		h := s.early()
+		if len(h.Done) != 1 || len(h.Waits) != 1 || !strings.Contains(h.Waits[0], "nothing is mounted at /srv") {
+			t.Errorf("it says %+v", h)
+		}
+		s.must(s.u.Resume(t.Context()))
+	})
+	if w := strings.Join(s.status().Warnings, "\n"); !strings.Contains(w, "nothing is mounted at /srv") {
+		t.Errorf("status warns of %q", w)
+	}
+	s.judged()
+	s.expectAside("1/capture/srv")
+	s.reboot(nil)
+	s.holds("/srv/new", "one\n")
+	s.judged()
+	s.expectAside()
 }
 
 func TestRollbackRestoresSharedTrees(t *testing.T) {

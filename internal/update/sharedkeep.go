@@ -213,3 +213,9 @@ func (u *Updater) dropCaptures(k *keeping, rec record.Record) error {
 		return tx.Put("captures-removed", nil, now)
 	})
 }
+
+// goodSince reports whether a boot of a snapshot was found good, the given one or a later one.
+func goodSince(rec record.Record, boot string) bool {
+	at := slices.IndexFunc(rec.Boots, func(b record.Boot) bool { return b.BootID == boot })
+	return at >= 0 && slices.ContainsFunc(rec.Boots[at:], func(b record.Boot) bool { return b.Verdict == record.Good })
+}

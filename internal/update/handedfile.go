@@ -1,0 +1,105 @@
+// N/handed-over.json: what became of each path in hand-overs at boots of N, for
+// whoever takes it back. Records have the first of them only.
+
+package update
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/txupd/txupd/internal/handover"
+)
+
+// handedTo is N/handed-over.json: what was handed over at a boot of N.
+type handedTo struct {
+	Boot  string       `json:"boot"`
+	Trees []handedTree `json:"trees"`
+}
+
+// handedTree is one live tree.
+type handedTree struct {
+	Tree string `json:"tree"`
+	// Forked: there are forks of it from before and after.
+	Forked bool          `json:"forked"`
+	Given  []handedShare `json:"given"` // the oldest first
+}
+
+// handedShare is what one transaction captured of it.
+type handedShare struct {
+	Number uint64         `json:"number"`
+	Rows   []handover.Row `json:"rows"`
+}
+
+// handedFile is the name of what is kept of a hand-over beside the snapshot.
+const handedFile = "handed-over.json"
+
+// readHandedTo is what was handed over at boots of the snapshot with that
+// directory; nothing where there is no file.
+func readHandedTo(dir string) (handedTo, error) {
+	var done handedTo
+	raw, err := os.ReadFile(filepath.Join(dir, handedFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return done, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, &done)
+	}
+	if err != nil {
+		err = fmt.Errorf("cannot read what was handed over: %w", err)
+	}
+	return done, err
+}
+
+// of is what was handed over to a tree so far.
+func (d *handedTo) of(tree string) handedTree {
+	if i := slices.IndexFunc(d.Trees, func(t handedTree) bool { return t.Tree == tree }); i >= 0 {
+		return d.Trees[i]
+	}
+	return handedTree{Tree: tree}
+}
+
+// rows are those of all that was handed over to it.
+func (t *handedTree) rows() []handover.Row {
+	var all []handover.Row
+	for _, g := range t.Given {
+		all = append(all, g.Rows...)
+	}
+	return all
+}
+
+// add puts a tree in the place of what there is of it.
+func (d *handedTo) add(given handedTree) {
+	d.Trees = slices.DeleteFunc(slices.Clone(d.Trees), func(t handedTree) bool { return t.Tree == given.Tree })
+	d.Trees = append(d.Trees, given)
+	slices.SortFunc(d.Trees, func(a, b handedTree) int { return cmp.Compare(a.Tree, b.Tree) })
+}
+
+// writeHandedTo replaces the file, durably.
+func writeHandedTo(dir string, done handedTo) error {
+	raw, err := json.Marshal(done)
+	if err != nil {
+		return err
+	}
+	aside := filepath.Join(dir, handedFile+".new")
+	file, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("cannot write what was handed over: %w", err)
+	}
+	_, err = file.Write(raw)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err == nil {
+		err = os.Rename(aside, filepath.Join(dir, handedFile))
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write what was handed over: %w", err)
+	}
+	return nil
+}
