@@ -57,8 +57,20 @@ func (s *system) handedOver(n uint64) {
 	}
 }
 
-// boots are what is made to fail at the start of the first daemon of a boot.
-var boots = []scenario{
+// sharedScenarios are made to fail in transactions that write to shared trees, and
+// at the start of the first daemon of a boot.
+var sharedScenarios = []scenario{
+	{
+		name:   "captured",
+		before: func(s *system) { s.freshShared() },
+		act: func(s *system) []result {
+			return []result{s.txctl("run", "-m", "acknowledged", "--", "sh", "-c", changeShared)}
+		},
+		expect: func(s *system, before, after oracle.Facts, results []result) oracle.Expect {
+			s.notHandedOver()
+			return commits(s, before, after, results)
+		},
+	},
 	{
 		name: "hand-over",
 		before: func(s *system) {
@@ -91,16 +103,16 @@ var boots = []scenario{
 	},
 }
 
-// TestEveryFailpointOfAHandOver is the matrix of boots. TXUPD_MATRIX=1 runs
-// every kind of failure, else it is killed only.
-func TestEveryFailpointOfAHandOver(t *testing.T) {
+// TestEveryFailpointOfSharedTrees is the matrix of what they add. TXUPD_MATRIX=1
+// runs every kind of failure, else it is killed only.
+func TestEveryFailpointOfSharedTrees(t *testing.T) {
 	kinds := []failpoint.Kind{failpoint.Kill}
 	if fromEnvironment(t, "TXUPD_MATRIX", 0) != 0 {
 		kinds = failpoint.Kinds
 	}
 	faults := filepath.Join(t.TempDir(), "failpoint")
 	s := newSystem(t, options{faults: faults})
-	for _, c := range boots {
+	for _, c := range sharedScenarios {
 		t.Run(c.name, func(t *testing.T) { (&matrix{s: s.at(t), faults: faults, kinds: kinds, scenario: c}).run() })
 	}
 }
