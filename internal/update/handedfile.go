@@ -32,8 +32,24 @@ type handedTree struct {
 
 // handedShare is what one transaction captured of it.
 type handedShare struct {
-	Number uint64         `json:"number"`
-	Rows   []handover.Row `json:"rows"`
+	Number uint64      `json:"number"`
+	Rows   []handedRow `json:"rows"`
+}
+
+// handedRow is what became of a path. Names need not be UTF-8, so they are bytes.
+type handedRow struct {
+	Path     []byte            `json:"path"`
+	Decision handover.Decision `json:"decision"`
+	Aside    []byte            `json:"aside,omitempty"`
+	Reason   string            `json:"reason,omitempty"`
+}
+
+func handedRows(rows []handover.Row) []handedRow {
+	all := make([]handedRow, len(rows))
+	for i, r := range rows {
+		all[i] = handedRow{Path: []byte(r.Path), Decision: r.Decision, Aside: []byte(r.Aside), Reason: r.Reason}
+	}
+	return all
 }
 
 // handedFile is the name of what is kept of a hand-over beside the snapshot.
@@ -68,7 +84,15 @@ func (d *handedTo) of(tree string) handedTree {
 func (t *handedTree) rows() []handover.Row {
 	var all []handover.Row
 	for _, g := range t.Given {
-		all = append(all, g.Rows...)
+		all = append(all, g.rows(t.Tree)...)
+	}
+	return all
+}
+
+func (s *handedShare) rows(tree string) []handover.Row {
+	all := make([]handover.Row, len(s.Rows))
+	for i, r := range s.Rows {
+		all[i] = handover.Row{Tree: tree, Path: string(r.Path), Decision: r.Decision, Aside: string(r.Aside), Reason: r.Reason}
 	}
 	return all
 }

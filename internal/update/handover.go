@@ -254,7 +254,7 @@ func (u *Updater) giveTree(ctx context.Context, to view, given handedTree, share
 			return given, err
 		}
 		given.Given = slices.DeleteFunc(slices.Clone(given.Given), func(g handedShare) bool { return g.Number == s.rec.Number })
-		given.Given = append(given.Given, handedShare{Number: s.rec.Number, Rows: rows})
+		given.Given = append(given.Given, handedShare{Number: s.rec.Number, Rows: handedRows(rows)})
 	}
 	if given.Forked {
 		err = kept.ForkAfter(u.Driver, live)
@@ -271,7 +271,7 @@ func (u *Updater) recordHandOver(to view, done handedTo, given handedTree, h *Ha
 	var words []string
 	changed, err := u.changeShares(given, func(s handedShare, rec record.Record, tree *record.SharedTree) {
 		tree.HandedOver, tree.By = &now, &by
-		tree.Became, tree.Decisions = became(s.Rows)
+		tree.Became, tree.Decisions = became(s.rows(given.Tree))
 		words = append(words, handedWords(rec.Number, *tree))
 	})
 	if err != nil {

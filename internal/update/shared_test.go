@@ -24,6 +24,7 @@ import (
 	"github.com/txupd/txupd/internal/sandbox"
 	"github.com/txupd/txupd/internal/testbed"
 	"github.com/txupd/txupd/internal/update"
+	"github.com/txupd/txupd/pkg/journal"
 	"github.com/txupd/txupd/pkg/journal/record"
 	"github.com/txupd/txupd/pkg/snapshot"
 )
@@ -384,6 +385,40 @@ func TestTheDaemonHandsOverWhatNoEarlyBootDid(t *testing.T) {
 	s.expectAside()
 }
 
+// TestAnEarlyBootAfterACommitThatWasCutShort: the switch happened, and nobody recorded that.
+func TestAnEarlyBootAfterACommitThatWasCutShort(t *testing.T) {
+	s := newShared(t)
+	tx, err := s.u.Begin(t.Context(), update.Request{Kind: update.KindBegin, Message: "cut short"})
+	s.must(err)
+	s.exec(tx, "echo one >/var/new")
+	var open record.Record
+	var steps []byte
+	s.must(s.journal.View(func(tx *journal.Tx) (err error) {
+		if open, err = tx.Record(1); err != nil {
+			return err
+		}
+		steps, err = tx.Steps(1)
+		return err
+	}))
+	s.must(tx.Commit(update.CommitOptions{}))
+	<-s.ended
+	s.must(s.journal.Update(func(tx *journal.Tx) error {
+		return errors.Join(tx.Put("as it was", nil, open), tx.PutSteps(1, steps))
+	}))
+	s.reboot(func() {
+		if h := s.early(); len(h.Done) != 1 {
+			t.Errorf("it says %+v", h)
+		}
+	})
+	s.holds("/var/new", "one\n")
+	s.must(s.u.Resume(t.Context()))
+	if rec := s.record(1); rec.Phase != record.Committed || rec.Message != "cut short" || rec.Shared[0].HandedOver == nil {
+		t.Errorf("the record says %+v", rec)
+	}
+	s.judged()
+	s.expectAside()
+}
+
 func TestRollingBackBeforeTheRebootHandsNothingOver(t *testing.T) {
 	s := newShared(t)
 	n := s.run("echo one >/srv/new; echo one >/var/new").Number
@@ -472,9 +507,10 @@ func TestRollbackRestoresSharedTrees(t *testing.T) {
 	s := newShared(t)
 	s.write("/var/lib/app/state", "before")
 	s.write("/var/lib/app/later", "before")
-	s.run("echo one >/var/lib/app/state; echo one >/var/lib/app/later; echo one >/var/new; echo one >/srv/new")
+	s.run(`echo one >/var/lib/app/state; echo one >/var/lib/app/later; echo one >/var/new; echo one >/srv/new; echo one >"$(printf '/var/odd\377')"`)
 	s.reboot(nil)
 	s.holds("/var/new", "one\n")
+	s.holds("/var/odd\xff", "one\n")
 	s.write("/var/lib/app/later", "live")
 	s.write("/var/lib/app/own", "live")
 	_, err := s.u.RollbackRestoring(t.Context(), "0", record.Actor{})
@@ -489,7 +525,7 @@ func TestRollbackRestoresSharedTrees(t *testing.T) {
 	var h, again update.HandOver
 	s.reboot(func() { h, again = s.early(), s.early() })
 	for path, want := range map[string]string{
-		"/var/lib/app/state": "before", "/var/lib/app/later": "live", "/var/lib/app/own": "live", "/var/new": "", "/srv/new": "one\n",
+		"/var/lib/app/state": "before", "/var/lib/app/later": "live", "/var/lib/app/own": "live", "/var/new": "", "/var/odd\xff": "", "/srv/new": "one\n",
 	} {
 		s.holds(path, want)
 	}
