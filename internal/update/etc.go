@@ -91,7 +91,7 @@ func (t *Transaction) mergeEtc(ctx context.Context, files []record.FileChange) (
 		t.warn("the /etc of the running system was not merged: another root runs than when the transaction began")
 		return false, nil
 	}
-	m := etcMerge{u: u, number: t.number, rec: t.rec, from: booted.Identity(), decided: t.accepts}
+	m := etcMerge{u: u, number: t.number, rec: t.rec, from: booted.Identity(), decided: t.accepts, disposable: t.rec.Kind != KindBegin}
 	var ours []string
 	for _, f := range files {
 		if below(f.Path, "/etc") {
@@ -117,6 +117,8 @@ type etcMerge struct {
 	from snapshot.Identity // the root that was edited
 	// decided is told what will be done before it is.
 	decided func(rows []record.EtcDecision) error
+	// disposable: nothing is left of the snapshot if the power is cut now.
+	disposable bool
 	// reverts: the snapshot changed what is always as on the running side.
 	reverts bool
 }
@@ -211,7 +213,7 @@ func (m *etcMerge) apply(ctx context.Context, ancestor, running snapshot.Tree) (
 	if _, err := etcmerge.Recover(ctx, trees.Ours); err != nil {
 		return false, err
 	}
-	plan, err := etcmerge.New(ctx, trees, etcmerge.Options{Rules: etcRules(u.Config.Etc), Number: uint64(m.number), InSnapshot: inside(root), Suspects: suspects})
+	plan, err := etcmerge.New(ctx, trees, etcmerge.Options{Rules: etcRules(u.Config.Etc), Number: uint64(m.number), InSnapshot: inside(root), Suspects: suspects, Disposable: m.disposable})
 	if err != nil {
 		return false, err
 	}
