@@ -18,6 +18,16 @@ import (
 // was: where a new id is the old one of another name, the same files would
 // change hands twice.
 func Reown(ctx context.Context, root, base *os.File, renumbered []Renumber, skip func(path string) bool) (int, error) {
+	return reownTree(ctx, root, base, renumbered, skip, false)
+}
+
+// ReownUpper is Reown for what an overlay wrote over another tree: what was copied
+// up from there is another object under the same path.
+func ReownUpper(ctx context.Context, upper, below *os.File, renumbered []Renumber) (int, error) {
+	return reownTree(ctx, upper, below, renumbered, nil, true)
+}
+
+func reownTree(ctx context.Context, root, base *os.File, renumbered []Renumber, skip func(path string) bool, byPath bool) (int, error) {
 	m := idsOf(renumbered)
 	if len(m.users)+len(m.groups) == 0 {
 		return 0, nil
@@ -27,7 +37,7 @@ func Reown(ctx context.Context, root, base *os.File, renumbered []Renumber, skip
 		return 0, err
 	}
 	defer t.close()
-	r := &reowner{ids: m, target: t, done: map[uint64]bool{}}
+	r := &reowner{ids: m, target: t, byPath: byPath, done: map[uint64]bool{}}
 	if r.view, err = viewOf(root); err != nil {
 		return 0, err
 	}
@@ -58,6 +68,7 @@ type reowner struct {
 	ids
 	target     *target
 	view, base *view
+	byPath     bool            // what the base has under a path is the same object
 	done       map[uint64]bool // by inode: one with several names changes hands once
 }
 
@@ -134,7 +145,7 @@ func (r *reowner) before(name string, n *node) (*attrs, error) {
 	}
 	defer unix.Close(dir)
 	was, err := r.base.examine(dir, path.Base(name))
-	if err != nil || was == nil || was.ino != n.ino {
+	if err != nil || was == nil || was.ino != n.ino && !r.byPath {
 		return nil, err
 	}
 	was.xattrs, err = xattrsAt(dir, path.Base(name)).read(make([]byte, 512))

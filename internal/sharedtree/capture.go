@@ -228,10 +228,15 @@ func (c *Capture) Sealed(d Driver) (bool, error) {
 	return sv.ReadOnly, err
 }
 
+// SetSealed makes it read-only, or writable, and nothing else.
+func (c *Capture) SetSealed(d Driver, sealed bool) error {
+	return d.SetReadOnly(c.subvolume(), sealed)
+}
+
 // Unseal makes it writable again, for a transaction that goes on after all. What
 // was noted of what lay below is void then.
 func (c *Capture) Unseal(d Driver) error {
-	if err := d.SetReadOnly(c.subvolume(), false); err != nil {
+	if err := c.SetSealed(d, false); err != nil {
 		return err
 	}
 	if err := os.Remove(c.Manifest()); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -312,6 +312,9 @@ func (u *Updater) reown(ctx context.Context, dir string, n snapshot.Number, renu
 	if _, err = etcmerge.Reown(ctx, root, base, renumbered, func(p string) bool { return below("/"+strings.TrimPrefix(p, "/"), "/etc") }); err != nil {
 		return err
 	}
+	if err := u.reownCaptures(ctx, n, renumbered); err != nil {
+		return err
+	}
 	return u.Store.Sync()
 }
 

@@ -187,7 +187,7 @@ func (u *Updater) shares(to view, h *HandOver) ([]share, error) {
 				return nil, err
 			}
 		}
-		made, err := sharedtree.Load(u.Store.Dir(snapshot.Number(n)))
+		made, err := u.loadCaptures(snapshot.Number(n))
 		if err != nil {
 			return nil, err
 		}

@@ -285,7 +285,7 @@ func (u *Updater) everyShare(rec record.Record) ([]share, error) {
 		if err != nil {
 			return nil, err
 		}
-		made, err := sharedtree.Load(u.Store.Dir(snapshot.Number(n)))
+		made, err := u.loadCaptures(snapshot.Number(n))
 		if err != nil {
 			return nil, err
 		}

@@ -122,11 +122,7 @@ func (u *Updater) capture(_ context.Context, d captureData) error {
 	if err := u.isMadeBy(d.Number, d.UUID); err != nil {
 		return err
 	}
-	dir := u.Store.Dir(d.Number)
-	if err := sharedtree.Tidy(u.Driver, dir); err != nil {
-		return err
-	}
-	made, err := sharedtree.Load(dir)
+	made, err := u.loadCaptures(d.Number)
 	if err != nil {
 		return err
 	}
@@ -138,7 +134,7 @@ func (u *Updater) capture(_ context.Context, d captureData) error {
 		if !captures(t) || captureOf(made, t.Path) != nil {
 			continue
 		}
-		if _, err := sharedtree.Prepare(u.Driver, dir, t, d.Over, u.Store.Dir); err != nil {
+		if _, err := sharedtree.Prepare(u.Driver, u.Store.Dir(d.Number), t, d.Over, u.Store.Dir); err != nil {
 			return classify(err)
 		}
 	}
@@ -152,6 +148,15 @@ func (u *Updater) isMadeBy(n snapshot.Number, uuid string) error {
 		err = fmt.Errorf("snapshot %d: %w", n, snapshot.ErrForeign)
 	}
 	return err
+}
+
+// loadCaptures lists what a snapshot captured, after whatever a crash left.
+func (u *Updater) loadCaptures(n snapshot.Number) ([]sharedtree.Capture, error) {
+	dir := u.Store.Dir(n)
+	if err := sharedtree.Tidy(u.Driver, dir); err != nil {
+		return nil, err
+	}
+	return sharedtree.Load(dir)
 }
 
 // captureOf is the one of a tree, nil where there is none.

@@ -6,6 +6,7 @@ package update_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,7 +71,7 @@ func newShared(t *testing.T) *shared {
 		s.must(os.MkdirAll(filepath.Join(root, "usr", link), 0o755))
 		s.must(os.Symlink("usr/"+link, filepath.Join(root, link)))
 	}
-	for _, name := range []string{"sh", "rm", "mkdir", "cat"} {
+	for _, name := range []string{"sh", "rm", "mkdir", "cat", "chown"} {
 		program(t, root, name)
 	}
 	s.must(os.RemoveAll(root + "/var"))
@@ -704,6 +705,44 @@ func TestDatabaseOnASharedTreeIsRefused(t *testing.T) {
 		}
 		if len(blocks) != 1 || !strings.Contains(err.Error(), blocks[0].Remedy) {
 			t.Errorf("%s: doctor says %+v", database, blocks)
+		}
+	}
+}
+
+// TestCapturedFilesFollowRenumberedUsers: two users got the same id, one on each side.
+func TestCapturedFilesFollowRenumberedUsers(t *testing.T) {
+	s := newShared(t)
+	s.write("/etc/passwd", "root:x:0:0::/root:/bin/sh\n")
+	s.write("/etc/group", "root:x:0:\n")
+	s.write("/var/lib/app/admins", "x")
+	s.must(os.Chown(s.root+"/var/lib/app/admins", 990, 990))
+	tx, err := s.u.Begin(t.Context(), update.Request{Kind: update.KindBegin})
+	s.must(err)
+	s.exec(tx, `echo service:x:990:990::/var/lib/service:/bin/sh >>/etc/passwd; echo service:x:990: >>/etc/group
+		mkdir /var/lib/service /srv/service; echo x >/var/lib/service/state; chown -R 990:990 /var/lib/service /srv/service; echo y >>/var/lib/app/admins`)
+	s.write("/etc/passwd", "root:x:0:0::/root:/bin/sh\nadmin:x:990:990::/home/admin:/bin/sh\n")
+	s.write("/etc/group", "root:x:0:\nadmin:x:990:\n")
+	s.must(tx.Commit(update.CommitOptions{}))
+	<-s.ended
+	s.must(tx.State().Failure)
+	s.reboot(nil)
+	passwd, err := os.ReadFile(s.root + "/etc/passwd")
+	s.must(err)
+	var id uint32
+	for line := range strings.Lines(string(passwd)) {
+		if fields := strings.Split(line, ":"); fields[0] == "service" {
+			_, err = fmt.Sscan(fields[2], &id)
+			s.must(err)
+		}
+	}
+	if id == 0 || id == 990 {
+		t.Fatalf("the users have\n%s", passwd)
+	}
+	for path, want := range map[string]uint32{"/var/lib/service": id, "/var/lib/service/state": id, "/srv/service": id, "/var/lib/app/admins": 990} {
+		var st unix.Stat_t
+		s.must(unix.Stat(s.root+path, &st))
+		if st.Uid != want || st.Gid != want {
+			t.Errorf("%s is of %d:%d, want %d", path, st.Uid, st.Gid, want)
 		}
 	}
 }
