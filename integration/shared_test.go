@@ -5,6 +5,7 @@ package integration
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -57,50 +58,65 @@ func (s *system) handedOver(n uint64) {
 	}
 }
 
+// earlyBoot does what the unit does, and fails as faults says: the daemon that
+// starts later has to make up for it.
+func earlyBoot(faults string) func(s *system) []result {
+	return func(s *system) []result {
+		cmd := exec.Command(s.programs.Txupd, "state", "--boot", "--root", s.machine.Root)
+		cmd.Env = append(os.Environ(), failpoint.Variable+"="+faults)
+		cmd.Run() // how it fails is what the cell is about
+		return nil
+	}
+}
+
 // sharedScenarios are made to fail in transactions that write to shared trees, and
-// at the start of the first daemon of a boot.
-var sharedScenarios = []scenario{
-	{
-		name: "hand-over",
-		before: func(s *system) {
-			s.freshShared()
-			s.must("run", "-m", "acknowledged", "--", "sh", "-c", changeShared)
-			s.reboot()
+// early in a boot.
+func sharedScenarios(faults string) []scenario {
+	return []scenario{
+		{
+			name: "hand-over",
+			before: func(s *system) {
+				s.freshShared()
+				s.must("run", "-m", "acknowledged", "--", "sh", "-c", changeShared)
+				s.stopDaemon()
+				s.bootsAgain()
+			},
+			act: earlyBoot(faults),
+			expect: func(s *system, before, after oracle.Facts, results []result) oracle.Expect {
+				s.handedOver(before.NumberOf(before.Booted))
+				return keeps(s, before, after, results)
+			},
 		},
-		act: func(s *system) []result { return []result{s.txctl("status")} },
-		expect: func(s *system, before, after oracle.Facts, results []result) oracle.Expect {
-			s.handedOver(before.NumberOf(before.Booted))
-			return keeps(s, before, after, results)
+		{
+			name: "taken back",
+			before: func(s *system) {
+				s.freshShared()
+				s.must("run", "-m", "acknowledged", "--", "sh", "-c", changeShared)
+				s.reboot()
+				booted := s.status().Booted
+				s.handedOver(booted.Number)
+				s.must("rollback", "-y", "--var=restore", itoa64(*booted.Parent))
+				s.stopDaemon()
+				s.bootsAgain()
+			},
+			act: earlyBoot(faults),
+			expect: func(s *system, before, after oracle.Facts, results []result) oracle.Expect {
+				s.notHandedOver()
+				return keeps(s, before, after, results)
+			},
 		},
-	},
-	{
-		name: "taken back",
-		before: func(s *system) {
-			s.freshShared()
-			s.must("run", "-m", "acknowledged", "--", "sh", "-c", changeShared)
-			s.reboot()
-			booted := s.status().Booted
-			s.handedOver(booted.Number)
-			s.must("rollback", "-y", "--var=restore", itoa64(*booted.Parent))
-			s.reboot()
+		{
+			name:   "captured",
+			before: func(s *system) { s.freshShared() },
+			act: func(s *system) []result {
+				return []result{s.txctl("run", "-m", "acknowledged", "--", "sh", "-c", changeShared)}
+			},
+			expect: func(s *system, before, after oracle.Facts, results []result) oracle.Expect {
+				s.notHandedOver()
+				return commits(s, before, after, results)
+			},
 		},
-		act: func(s *system) []result { return []result{s.txctl("status")} },
-		expect: func(s *system, before, after oracle.Facts, results []result) oracle.Expect {
-			s.notHandedOver()
-			return keeps(s, before, after, results)
-		},
-	},
-	{
-		name:   "captured",
-		before: func(s *system) { s.freshShared() },
-		act: func(s *system) []result {
-			return []result{s.txctl("run", "-m", "acknowledged", "--", "sh", "-c", changeShared)}
-		},
-		expect: func(s *system, before, after oracle.Facts, results []result) oracle.Expect {
-			s.notHandedOver()
-			return commits(s, before, after, results)
-		},
-	},
+	}
 }
 
 // TestEveryFailpointOfSharedTrees is the matrix of what they add. TXUPD_MATRIX=1
@@ -112,7 +128,7 @@ func TestEveryFailpointOfSharedTrees(t *testing.T) {
 	}
 	faults := filepath.Join(t.TempDir(), "failpoint")
 	s := newSystem(t, options{faults: faults})
-	for _, c := range sharedScenarios {
+	for _, c := range sharedScenarios(faults) {
 		t.Run(c.name, func(t *testing.T) { (&matrix{s: s.at(t), faults: faults, kinds: kinds, scenario: c}).run() })
 	}
 }
