@@ -49,7 +49,7 @@ func (u *Updater) AtBoot(ctx context.Context) (Turned, error) {
 	}
 	did, err := u.etcAtBoot(ctx)
 	shared, failed := u.HandOver(ctx)
-	did.Words = append(append(did.Words, shared.Done...), shared.Left...)
+	did.Words = slices.Concat(did.Words, shared.Done, shared.Left, shared.Waits)
 	return did, errors.Join(err, failed)
 }
 
