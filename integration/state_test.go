@@ -106,6 +106,16 @@ func TestEditsAfterTheCommitComeAlong(t *testing.T) {
 					t.Errorf("the second time it says %q", words)
 				}
 				s.consistent()
+				// Nor where the journal is lost, and the record comes from beside the snapshot.
+				s.edit("etc/by-hand", "later\n")
+				s.stopDaemon()
+				if err := os.Remove(s.journalPath()); err != nil {
+					t.Fatal(err)
+				}
+				if words := s.turn("boot"); strings.Contains(words, "merged") {
+					t.Errorf("without its journal it says %q", words)
+				}
+				s.holds("etc/by-hand", "later\n")
 			})
 		})
 	}

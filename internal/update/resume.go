@@ -283,7 +283,12 @@ func (u *Updater) noteBoot() error {
 	if err != nil || v.foreign || u.thisBoot(v.rec) >= 0 {
 		return err
 	}
-	u.unsettled(v)
+	if err := u.missed(v); err != nil {
+		return err
+	}
+	if v, err = u.booted(); err != nil {
+		return err
+	}
 	v.rec.Boots = append(v.rec.Boots, record.Boot{
 		BootID: u.BootID, First: u.Now().UTC(), Count: len(v.rec.Boots) + 1, Verdict: record.Untried, Failed: []string{},
 	})

@@ -135,16 +135,23 @@ func (u *Updater) turnEtc(ctx context.Context, v view, from snapshot.Subvolume, 
 	return did, nil
 }
 
-// settleEtc records that the /etc of a snapshot is merged no more.
+// settleEtc records that the /etc of a snapshot is merged no more, and first beside
+// the snapshot: a journal that has to be rebuilt from there must not merge again
+// what has been in use since.
 func (u *Updater) settleEtc(rec record.Record) error {
 	rec.EtcSettled = true
+	if err := u.markAgain(rec); err != nil {
+		return err
+	}
 	return u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("etc-settled", nil, rec) })
 }
 
-// unsettled says so where a snapshot runs into whose /etc nobody merged what was
-// edited last: a system that does not have the unit for it.
-func (u *Updater) unsettled(v view) {
-	if u.first(v) {
-		u.trouble(errors.New("txupd-state.service did not run"), fmt.Sprintf("what was edited in /etc between the commit of snapshot %d and its boot was not looked for", v.number))
+// missed says so where a snapshot runs into whose /etc nobody merged what was
+// edited last: a system that does not have the unit for it. It is too late then.
+func (u *Updater) missed(v view) error {
+	if !u.first(v) {
+		return nil
 	}
+	u.trouble(errors.New("txupd-state.service did not run"), fmt.Sprintf("what was edited in /etc between the commit of snapshot %d and its boot was not looked for", v.number))
+	return u.settleEtc(v.rec)
 }
