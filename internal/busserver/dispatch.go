@@ -88,8 +88,9 @@ func (s *Server) handle(in *incoming) {
 // turnAway answers a call that was not let in, unless even that is too much for its caller.
 func (s *Server) turnAway(in *incoming, why error) {
 	raw, err := s.link.encode(failed(in, why), 0)
-	if err == nil && in.wantsAnswer() && s.ledger.book(in.from, in.from.uid(), debt{bytes: len(raw)}) {
+	if size := (debt{bytes: len(raw)}); err == nil && in.wantsAnswer() && s.ledger.book(in.from, in.from.uid(), size) {
 		err = s.link.send(raw, nil)
+		s.ledger.sent(in.from, size)
 	}
 	if err != nil {
 		s.log.Debug("cannot answer", "caller", in.sender, "error", err)
@@ -217,11 +218,13 @@ func (s *Server) answer(in *incoming, values []any, failure error) {
 		files = nil
 		raw, err = s.link.encode(failed(in, failure), 0)
 	}
+	size := debt{len(raw), len(files)}
 	if err == nil {
-		err = s.ledger.wait(s.conn.Context(), in.from, in.from.uid(), debt{len(raw), len(files)})
+		err = s.ledger.wait(s.conn.Context(), in.from, in.from.uid(), size)
 	}
 	if err == nil {
 		err = s.link.send(raw, files)
+		s.ledger.sent(in.from, size)
 	}
 	if err != nil {
 		s.log.Debug("cannot answer", "caller", in.sender, "error", err)

@@ -60,16 +60,19 @@ type ledger struct {
 // account is what one caller owes.
 type account struct {
 	debt
-	uid   uint32
-	asked time.Time // when the bus was asked last
-	pause time.Duration
+	// flying is what of it is booked and may not have come to the bus yet: the bus cannot count that.
+	flying debt
+	uid    uint32
+	asked  time.Time // when the bus was asked last
+	asking bool      // the bus has not answered yet
+	pause  time.Duration
 }
 
 func newLedger(ask func(context.Context, string) (debt, error)) *ledger {
 	return &ledger{ask: ask, owing: map[*caller]*account{}, users: map[uint32]debt{}}
 }
 
-// book notes an answer that is sent now if there is room for it.
+// book notes an answer if there is room for it. It is to be sent now, and sent called then.
 func (l *ledger) book(c *caller, uid uint32, answer debt) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -85,8 +88,18 @@ func (l *ledger) book(c *caller, uid uint32, answer debt) bool {
 		return true // it has left, and what the bus kept for it is gone
 	}
 	l.owing[c] = a
+	a.flying.add(answer)
 	l.change(a, func(d *debt) { d.add(answer) })
 	return true
+}
+
+// sent notes that an answer that was booked is with the bus, or never will be.
+func (l *ledger) sent(c *caller, answer debt) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a := l.owing[c]; a != nil {
+		a.flying.subtract(answer)
+	}
 }
 
 // change changes an account and the sums that it is part of.
@@ -130,8 +143,8 @@ func (l *ledger) refresh(ctx context.Context, c *caller, uid uint32) {
 	l.mu.Lock()
 	full := !l.all.fits(debt{1, 1}, allDebt) || !l.strangers.fits(debt{1, 1}, strangersDebt)
 	for other, a := range l.owing {
-		if (other == c || a.uid == uid || full) && now.Sub(a.asked) >= a.pause {
-			a.asked = now
+		if (other == c || a.uid == uid || full) && !a.asking && now.Sub(a.asked) >= a.pause {
+			a.asked, a.asking = now, true
 			due = append(due, other)
 		}
 	}
@@ -141,7 +154,8 @@ func (l *ledger) refresh(ctx context.Context, c *caller, uid uint32) {
 	}
 }
 
-// settle corrects one account by what the bus says.
+// settle corrects one account by what the bus says. One at a time: each takes away
+// what was owed when it asked.
 func (l *ledger) settle(ctx context.Context, c *caller) {
 	l.mu.Lock()
 	a := l.owing[c]
@@ -149,27 +163,27 @@ func (l *ledger) settle(ctx context.Context, c *caller) {
 		l.mu.Unlock()
 		return
 	}
-	before := a.debt
+	before, flying := a.debt, a.flying
 	l.mu.Unlock()
 	now, err := l.ask(ctx, c.name)
-	if ctx.Err() != nil {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a.asking = false
+	if ctx.Err() != nil || l.owing[c] != a {
 		return
 	}
 	if err != nil {
 		now = debt{}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.owing[c] != a {
-		return
-	}
-	// What was sent after the bus was asked comes on top.
+	// What had not come to the bus when it was asked comes on top. What came just
+	// then is counted twice, until the bus is asked again.
+	now.add(flying)
 	l.change(a, func(d *debt) { d.subtract(before); d.add(now) })
 	a.pause = firstPause
 	if now.bytes >= before.bytes && before.bytes > 0 {
 		a.pause = min(2*a.pause, lastPause)
 	}
-	if a.debt == (debt{}) {
+	if a.debt == (debt{}) && a.flying == (debt{}) {
 		delete(l.owing, c)
 	}
 }
