@@ -64,6 +64,7 @@ func (c Config) assess(ctx context.Context, moment string, noBus error) (bus.Ass
 		return bus.Assessment{}, err
 	}
 	defer u.Close()
+	u.Passing = moment == update.AssessEmergency
 	check := u.Machine.Check
 	u.Machine.Check = func(ctx context.Context, q update.HealthRequest) health.Report {
 		r := check(ctx, q)

@@ -36,7 +36,9 @@ func (u *Updater) Resume(ctx context.Context) error {
 	if err := u.noteBoot(); err != nil {
 		return err
 	}
-	done = append(done, u.handOverLate(ctx)...)
+	if !u.Passing {
+		done = append(done, u.handOverLate(ctx)...)
+	}
 	u.trouble(u.tidyShared(nil), "what was kept of shared trees could not be removed")
 	u.trouble(u.noteLoader(ctx), "what the boot loader decided could not be noted")
 	boot, err := u.reconcileBoot(ctx)

@@ -386,6 +386,22 @@ func TestTheDaemonHandsOverWhatNoEarlyBootDid(t *testing.T) {
 	s.expectAside()
 }
 
+// TestWhatIsAboutToBeLeftIsHandedNothing: a boot that ended in emergency mode.
+func TestWhatIsAboutToBeLeftIsHandedNothing(t *testing.T) {
+	s := newShared(t)
+	s.run("echo one >/srv/new")
+	s.reboot(func() {
+		s.u.Passing = true
+		s.must(s.u.Resume(t.Context()))
+	})
+	if _, err := os.Lstat(filepath.Join(s.root, "srv/new")); !os.IsNotExist(err) {
+		t.Errorf("it was handed over: %v", err)
+	}
+	s.stop()
+	s.start()
+	s.holds("/srv/new", "one\n")
+}
+
 // TestAnEarlyBootAfterACommitThatWasCutShort: the switch happened, and nobody recorded that.
 func TestAnEarlyBootAfterACommitThatWasCutShort(t *testing.T) {
 	s := newShared(t)

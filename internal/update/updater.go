@@ -55,6 +55,8 @@ type Deps struct {
 	Notify func(Event)
 	// Heads are the journal's heads that were printed to the system journal, nil where that cannot be read.
 	Heads func(context.Context) ([]journal.Head, error)
+	// Passing: what runs is about to be left. Nothing is handed over to shared trees for it.
+	Passing bool
 	// Machine is what assessing a boot needs; nothing of it is used where Root is not what was booted.
 	Machine Machine
 }
