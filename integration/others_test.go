@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -253,7 +254,14 @@ func TestAPackageManagerIsAtWorkOnTheRunningSystem(t *testing.T) {
 	if err := s.bus.StopDaemon(); err != nil {
 		t.Fatal(err)
 	}
-	cmd := s.command("run", "--from", "booted", "--", "sh", "-c", "dpkg --status waiting && touch /usr/third")
+	cmd := s.command("run", "--wait", "--from", "booted", "--", "sh", "-c", "dpkg --status waiting && touch /usr/third")
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("who waited was told: %s", said.String())
+		}
+	})
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
