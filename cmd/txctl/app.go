@@ -39,6 +39,7 @@ type app struct {
 
 	// asked ends with the first signal that asks us to end, urged with the second.
 	asked, urged context.Context
+	ask          func() // is the first such signal
 
 	json, yes, verbose, wait bool
 	message                  *string
@@ -50,7 +51,7 @@ type app struct {
 }
 
 func newApp(stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) *app {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv, asked: context.Background(), urged: context.Background()}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv, asked: context.Background(), urged: context.Background(), ask: func() {}}
 	a.out, a.err = a.coloured(stdout), a.coloured(stderr)
 	return a
 }

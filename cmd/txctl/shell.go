@@ -78,7 +78,9 @@ func (a *app) shell(argv []string, m *making, what string) error {
 		return fmt.Errorf("cannot prepare the terminal: %w", err)
 	}
 	defer restore()
-	o, err := a.await(b, pipes{a.stdin, a.commandOutput(), a.stderr})
+	over := make(chan struct{})
+	defer close(over)
+	o, err := a.await(b, pipes{&keys{a.stdin, a.ask, over}, a.commandOutput(), a.stderr})
 	restore()
 	if err != nil || o.Error != "" {
 		a.say("") // the prompt stands on the line

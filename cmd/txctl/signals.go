@@ -15,7 +15,7 @@ import (
 func (a *app) catchSignals() (stop func()) {
 	asked, ask := context.WithCancel(context.Background())
 	urged, urge := context.WithCancel(context.Background())
-	a.asked, a.urged = asked, urged
+	a.asked, a.urged, a.ask = asked, urged, ask
 	came := make(chan os.Signal, 2)
 	for _, s := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP} {
 		// Whoever started us to ignore it (nohup) is heard.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -66,6 +67,24 @@ func (t *terminal) raw(ctx context.Context, in transaction) (restore func(), err
 			resizing.Wait()
 		})
 	}, nil
+}
+
+// keys reads a raw terminal, on which Ctrl-D is a key as any other: it has no
+// end but that it hangs up. The shell must not take that for its user's wish to
+// leave, and commit.
+type keys struct {
+	io.Reader
+	hungUp func()
+	over   <-chan struct{}
+}
+
+func (k *keys) Read(p []byte) (int, error) {
+	n, err := k.Reader.Read(p)
+	if err != nil {
+		k.hungUp()
+		<-k.over
+	}
+	return n, err
 }
 
 // confirm asks before what is hard to take back. Without a terminal nobody is
