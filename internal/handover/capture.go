@@ -71,6 +71,9 @@ type wanted struct {
 type upper struct {
 	plain
 	opacity string // of the directory: "", "x" or "y"
+	// alone: it lies in an opaque directory, so that nothing below the capture is
+	// merged with it. Overlayfs does not say so again.
+	alone bool
 }
 
 var _ ours = (*upper)(nil)
@@ -119,10 +122,10 @@ func (u *upper) enter(name string) (ours, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &upper{*p, extended[overlayNamespace+"opaque"]}, nil
+	return &upper{*p, extended[overlayNamespace+"opaque"], u.opaque()}, nil
 }
 
-func (u *upper) opaque() bool { return u.opacity == "y" }
+func (u *upper) opaque() bool { return u.alone || u.opacity == "y" }
 
 func (u *upper) has(name string) bool {
 	var st unix.Stat_t

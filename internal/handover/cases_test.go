@@ -352,3 +352,22 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 }
+
+// TestADirectoryMadeAnewHasNothingOfTheOldOne, however deep: overlayfs says that
+// of its top alone.
+func TestADirectoryMadeAnewHasNothingOfTheOldOne(t *testing.T) {
+	s := newScene(t, func(live string) {
+		write(t, live+"/d/sub/deep/old", "before")
+		write(t, live+"/d/sub/same", "before")
+	})
+	s.sandbox(t, func(view string) {
+		must(t, os.RemoveAll(view+"/d"))
+		write(t, view+"/d/sub/deep/new", "ours")
+		write(t, view+"/d/sub/same", "ours")
+	})
+	s.give(t, 0)
+	files, dirs := contents(t, s.live)
+	if want := "\"d/sub/deep/new\" \"ours\"\n\"d/sub/same\" \"ours\"\n"; files != want || dirs != "d d/sub d/sub/deep" {
+		t.Errorf("the live tree has %s and %s, want %s", files, dirs, want)
+	}
+}
