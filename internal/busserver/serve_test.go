@@ -175,6 +175,9 @@ func (ts *testServer) client() *dbus.Conn {
 func (ts *testServer) raw() *testbed.RawBus {
 	ts.t.Helper()
 	r, err := ts.bus.Raw()
+	if err == nil {
+		err = r.Patience(2 * patience) // of its whole life
+	}
 	if err != nil {
 		ts.t.Fatal(err)
 	}
