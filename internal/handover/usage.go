@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/txupd/txupd/internal/swapfile"
 )
 
 // usage are the files that a process has open for writing, locked or mapped
@@ -121,14 +123,9 @@ func (u usage) mappings(dir string) error {
 
 // swapFiles adds what the kernel writes by itself.
 func (u usage) swapFiles(table string) {
-	swaps, err := os.ReadFile(table)
-	if err != nil {
-		return // a kernel without swap
-	}
-	for line := range strings.Lines(string(swaps)) {
-		if fields := strings.Fields(line); len(fields) > 1 && fields[1] == "file" {
-			u.look(unescape(fields[0]))
-		}
+	files, _ := swapfile.Active(table) // a kernel without swap has no table
+	for _, file := range files {
+		u.look(file)
 	}
 }
 
@@ -144,20 +141,4 @@ func (u usage) loopDevices(sys string) {
 		}
 		u.look(strings.TrimSuffix(string(name), "\n"))
 	}
-}
-
-// unescape reads the octal escapes of proc's tables.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }

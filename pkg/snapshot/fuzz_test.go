@@ -162,43 +162,6 @@ func FuzzMarker(f *testing.F) {
 	})
 }
 
-// FuzzSwaps: the name of a swap file is what the kernel had before it wrote its
-// blanks and backslashes in octal, and of other text a part.
-func FuzzSwaps(f *testing.F) {
-	f.Add("Filename Type Size Used Priority\n/a\\040b file 1 0 -2\n", "/swap\tfile \\134")
-	f.Add("", "swap\u00a0\rfile")
-	f.Add("\\0 file\n\\8 file\n\\777 file", "\\040")
-	f.Fuzz(func(t *testing.T, table, name string) {
-		// fs/seq_file.c, mangle_path with " \t\n\\"
-		mangled := strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`).Replace(name)
-		if got := unescape(mangled); got != name {
-			t.Errorf("%q is shown as %q and read as %q", name, mangled, got)
-		}
-		for line := range strings.Lines(table) {
-			if got := unescape(line); len(got) > len(line) || !strings.Contains(line, `\`) && got != line {
-				t.Errorf("%q is read as %q", line, got)
-			}
-		}
-		root, proc := t.TempDir(), t.TempDir()
-		file := filepath.Join(root, name)
-		if name == "" || len(name) > 200 || strings.ContainsAny(name, "/\x00") || filepath.Dir(file) != root {
-			return
-		}
-		if err := os.WriteFile(file, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		text := table + "\n" + strings.Replace(file, name, mangled, 1) + strings.Repeat(" ", 3) + "file\t\t1024\t\t0\t\t-2\n"
-		if err := os.WriteFile(filepath.Join(proc, "swaps"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		s := &Store{proc: proc, layout: Layout{RootDir: root}}
-		found, err := s.swapFiles(root)
-		if err != nil || !slices.Contains(found, "/"+name) {
-			t.Errorf("%q is in use, and only %q was found (%v)", name, found, err)
-		}
-	})
-}
-
 // FuzzNames: numbers, places and uuids are read only in the form in which they are written.
 func FuzzNames(f *testing.F) {
 	f.Add("@/.snapshots/12/snapshot", "@/.snapshots", uint32(12), "8F2C7D1E-1111-4222-8333-444455556666")

@@ -81,16 +81,6 @@ func TestUserDataHoldsNoSeparators(t *testing.T) {
 	}
 }
 
-func TestUnescape(t *testing.T) {
-	for text, want := range map[string]string{
-		`/a\040b`: "/a b", `\134`: `\`, `/plain`: "/plain", `\9`: `\9`, `end\04`: `end\04`, `\999`: `\999`,
-	} {
-		if got := unescape(text); got != want {
-			t.Errorf("unescape(%q) is %q, want %q", text, got, want)
-		}
-	}
-}
-
 func TestUUIDInJSON(t *testing.T) {
 	const text = `{"id":260,"uuid":"00112233-4455-6677-8899-aabbccddeeff"}`
 	var id Identity

@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/txupd/txupd/internal/swapfile"
 )
 
 // RefusedError says what keeps a root from being forked.
@@ -108,7 +108,7 @@ func (s *Store) isHarmless(dir string, n nested) (bool, error) {
 
 // swapFiles lists the active swap files in the subvolume at dir, as paths in it.
 func (s *Store) swapFiles(dir string) ([]string, error) {
-	data, err := os.ReadFile(filepath.Join(s.proc, "swaps"))
+	active, err := swapfile.Active(filepath.Join(s.proc, "swaps"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // a kernel without swap
 	}
@@ -120,13 +120,7 @@ func (s *Store) swapFiles(dir string) ([]string, error) {
 		return nil, fmt.Errorf("cannot look for swap files: %w", err)
 	}
 	var found []string
-	for line := range strings.Lines(string(data)) {
-		// The kernel writes these in octal; other white space stands for itself.
-		fields := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' || r == '\n' })
-		if len(fields) < 2 || fields[1] != "file" {
-			continue
-		}
-		name := unescape(fields[0])
+	for _, name := range active {
 		var st unix.Stat_t
 		// Every subvolume has a device number of its own.
 		if unix.Lstat(name, &st) == nil && st.Dev == root.Dev {
@@ -137,20 +131,4 @@ func (s *Store) swapFiles(dir string) ([]string, error) {
 		}
 	}
 	return found, nil
-}
-
-// unescape reads the octal escapes of blanks and backslashes in proc's tables.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
