@@ -12,6 +12,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/txupd/txupd/internal/pread"
 )
 
 // block is what content is read in. Blocks of zeros do not count, so that a
@@ -23,10 +25,7 @@ var zeros [block]byte
 // moving is instead of a digest for what changes while we read it: it is like nothing that stands still.
 const moving = "moving"
 
-var (
-	errShrunk   = errors.New("it became shorter meanwhile")
-	errReplaced = errors.New("it is no regular file any more")
-)
+var errReplaced = errors.New("it is no regular file any more")
 
 // contentOf returns a function that reads the file when it is first called.
 func contentOf(ctx context.Context, dir int, name string, size uint64) func() (string, error) {
@@ -45,7 +44,7 @@ func contentOf(ctx context.Context, dir int, name string, size uint64) func() (s
 		}
 		defer unix.Close(fd)
 		known, err = contentDigest(ctx, fd, int64(size))
-		if errors.Is(err, errShrunk) {
+		if errors.Is(err, pread.ErrShrunk) {
 			known, err = moving, nil
 		}
 		if err != nil {
@@ -109,7 +108,7 @@ func contentDigest(ctx context.Context, fd int, size int64) (string, error) {
 			break
 		}
 		part := buffer[:min(block, size-at)]
-		if err := readFull(fd, part, at); err != nil {
+		if err := pread.Full(fd, part, at); err != nil {
 			return "", err
 		}
 		if !bytes.Equal(part, zeros[:len(part)]) {
@@ -119,20 +118,4 @@ func contentDigest(ctx context.Context, fd int, size int64) (string, error) {
 		at += block
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-func readFull(fd int, buffer []byte, at int64) error {
-	for len(buffer) > 0 {
-		n, err := unix.Pread(fd, buffer, at)
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case err != nil:
-			return err
-		case n == 0:
-			return errShrunk
-		}
-		buffer, at = buffer[n:], at+int64(n)
-	}
-	return nil
 }

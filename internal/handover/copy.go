@@ -7,6 +7,8 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/txupd/txupd/internal/pread"
 )
 
 // copyContent gives the empty file to what from holds.
@@ -39,7 +41,7 @@ func copyContent(ctx context.Context, from, to int, size int64) error {
 				return context.Cause(ctx)
 			}
 			part := buffer[:min(int64(len(buffer)), end-at, size-at)]
-			if err := readFull(from, part, at); err != nil {
+			if err := pread.Full(from, part, at); err != nil {
 				return err
 			}
 			if err := writeFull(to, part, at); err != nil {

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/txupd/txupd/internal/pread"
 )
 
 // objectComparer compares files with buffers of its own.
@@ -197,7 +199,7 @@ func (c *objectComparer) sameRange(b, a *entry, fds [2]int, from, to int64) (boo
 		}
 		length := min(to-from, contentBuffer)
 		for i, e := range [2]*entry{b, a} {
-			if err := readFull(fds[i], c.content[i][:length], from); err != nil {
+			if err := pread.Full(fds[i], c.content[i][:length], from); err != nil {
 				return false, e.dir.failed("read", e.name, err)
 			}
 		}
@@ -207,22 +209,4 @@ func (c *objectComparer) sameRange(b, a *entry, fds [2]int, from, to int64) (boo
 		from += length
 	}
 	return true, nil
-}
-
-var errShrunk = errors.New("it became shorter meanwhile")
-
-func readFull(fd int, buffer []byte, at int64) error {
-	for len(buffer) > 0 {
-		n, err := unix.Pread(fd, buffer, at)
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case err != nil:
-			return err
-		case n == 0:
-			return errShrunk
-		}
-		buffer, at = buffer[n:], at+int64(n)
-	}
-	return nil
 }
