@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/txupd/txupd/internal/atomicfile"
 )
 
 // entry is one line of a manifest. Names need not be UTF-8, so they are bytes.
@@ -89,24 +91,7 @@ func witness(ctx context.Context, c Capture, since time.Time, path string) error
 		return err
 	}
 	lines.WriteString(manifestEnd)
-	return writeNew(path, lines.Bytes())
-}
-
-// writeNew makes a file that is complete or not there.
-func writeNew(path string, content []byte) error {
-	aside := path + ".new"
-	file, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(content)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return errors.Join(err, os.Remove(aside))
-	}
-	return os.Rename(aside, path)
+	return atomicfile.Write(path, lines.Bytes())
 }
 
 type witnessing struct {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/txupd/txupd/internal/atomicfile"
 	"github.com/txupd/txupd/internal/handover"
 )
 
@@ -110,19 +111,7 @@ func writeHandedTo(dir string, done handedTo) error {
 	if err != nil {
 		return err
 	}
-	aside := filepath.Join(dir, handedFile+".new")
-	file, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fmt.Errorf("cannot write what was handed over: %w", err)
-	}
-	_, err = file.Write(raw)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err == nil {
-		err = os.Rename(aside, filepath.Join(dir, handedFile))
-	}
-	if err != nil {
+	if err := atomicfile.Write(filepath.Join(dir, handedFile), raw); err != nil {
 		return fmt.Errorf("cannot write what was handed over: %w", err)
 	}
 	return nil

@@ -1,0 +1,26 @@
+// Package atomicfile writes files that are durable and complete, or as before.
+package atomicfile
+
+import (
+	"errors"
+	"os"
+)
+
+// Write puts content in the place of the file at path, for its owner only. The
+// file is written aside, as path with ".new" behind it; what a crash left there
+// is overwritten by the next call.
+func Write(path string, content []byte) error {
+	aside := path + ".new"
+	file, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return errors.Join(err, os.Remove(aside))
+	}
+	return os.Rename(aside, path)
+}
