@@ -21,8 +21,8 @@ const (
 )
 
 // etc merges an /etc of 5,000 files of which 50 were changed, as the commit of a
-// command does: the compare of two images says which, and what is merged into is
-// thrown away if the power is cut.
+// command does: it forks the running root, the compare of that image with the
+// earlier one says which, and what is merged into is thrown away if the power is cut.
 func (s *stage) etc() error {
 	d := btrfs.Driver{}
 	top := filepath.Join(s.machine.Top, "etc-bench")
@@ -44,7 +44,10 @@ func (s *stage) etc() error {
 		if err != nil {
 			return 0, err
 		}
-		return timed(func() error { return s.mergeEtc(d, at("ancestor"), dir, at("theirs")) })
+		image := dir + "-live"
+		return timed(func() error {
+			return errors.Join(d.Fork(at("theirs"), image, true), s.mergeEtc(d, at("ancestor"), dir, image))
+		})
 	})
 	if err != nil {
 		return err
@@ -112,14 +115,14 @@ func etcTrees(d btrfs.Driver, at func(string) string) error {
 		}
 		return []byte(b.String())
 	}
-	if err := d.Create(at("ancestor")); err != nil {
+	if err := d.Create(at("root")); err != nil {
 		return err
 	}
 	for i := range etcFiles {
-		file := name("ancestor", i)
+		file := name("root", i)
 		err := os.MkdirAll(filepath.Dir(file), 0o755)
 		if i%10 == 9 {
-			err = errors.Join(err, os.Symlink("../"+filepath.Base(name("ancestor", i-1)), file))
+			err = errors.Join(err, os.Symlink("../"+filepath.Base(name("root", i-1)), file))
 		} else {
 			err = errors.Join(err, os.WriteFile(file, text(i), 0o644))
 		}
@@ -127,8 +130,12 @@ func etcTrees(d btrfs.Driver, at func(string) string) error {
 			return err
 		}
 	}
-	for _, side := range []string{"ours", "theirs"} {
-		if err := d.Fork(at("ancestor"), at(side), false); err != nil {
+	// An /etc is older than what it is forked for: none of it is of the same moment.
+	if err := d.Sync(at("root")); err != nil {
+		return err
+	}
+	for _, side := range []string{"ancestor", "ours", "theirs"} {
+		if err := d.Fork(at("root"), at(side), side == "ancestor"); err != nil {
 			return err
 		}
 	}
