@@ -19,7 +19,9 @@ func (s system) needs(commands []Command) Need {
 		if !ok {
 			continue
 		}
-		answer, status, err := s.inside(s.t.Context(), estimate, nil)
+		var out bytes.Buffer
+		status, err := s.inside(s.t.Context(), estimate, &out, nil, nil)
+		answer := out.Bytes()
 		if err != nil || status != 0 {
 			s.t.Fatalf("%q: %d, %v\n%s", estimate.Argv, status, err, answer)
 		}
@@ -165,7 +167,7 @@ func TestARealFullDiskIsTold(t *testing.T) {
 	testbed.Ext4(t, small, 2)
 	var words bytes.Buffer
 	c := s.manager.Add([]string{"large"}, Options{})[0]
-	_, status, err := s.inside(t.Context(), c, &words)
+	status, err := s.inside(t.Context(), c, &words, &words, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

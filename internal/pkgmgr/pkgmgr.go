@@ -29,6 +29,8 @@ const (
 type Command struct {
 	Argv []string
 	Env  []string
+	// Status: it tells on descriptor 3 how far it is.
+	Status bool
 }
 
 // Options of the verbs. The zero value is the usual case.
@@ -83,6 +85,9 @@ type Manager interface {
 	// Outcome judges a command of this manager by its exit status and by what
 	// it printed on both outputs; the end of a long output is enough.
 	Outcome(argv []string, status int, output []byte) Outcome
+	// Metered returns c so that it tells how far it is, and what understands that;
+	// it means what c does, and what it prints is for the meter. A nil Meter: it does not tell.
+	Metered(c Command) (Command, Meter)
 	// Estimate is a command that changes nothing and says how much space c takes;
 	// false where c takes none or does not tell. Need reads its standard output,
 	// after a status of 0; root is where it ran.

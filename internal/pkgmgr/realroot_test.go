@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -37,28 +39,92 @@ func (s system) root() Root { return Root{Dir: s.dir, Run: s.run} }
 
 // run is a small sandbox: namespaces that take mounts and processes with them.
 func (s system) run(ctx context.Context, argv []string) ([]byte, int, error) {
-	return s.inside(ctx, Command{Argv: argv}, nil)
+	var out bytes.Buffer
+	status, err := s.inside(ctx, Command{Argv: argv}, &out, nil, nil)
+	return out.Bytes(), status, err
 }
 
-// inside runs c in the root; what it says on standard error goes to words.
-func (s system) inside(ctx context.Context, c Command, words *bytes.Buffer) ([]byte, int, error) {
+// inside runs c in the root. What it writes to descriptor 3 goes to told.
+func (s system) inside(ctx context.Context, c Command, out, words, told io.Writer) (int, error) {
 	argv := append([]string{"--mount", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc", "--root=" + s.dir, "--"}, c.Argv...)
 	cmd := exec.CommandContext(ctx, "unshare", argv...)
 	cmd.Env = append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}, c.Env...)
-	var out bytes.Buffer
-	cmd.Stdout = &out
-	if words != nil {
-		cmd.Stdout, cmd.Stderr = words, words
+	cmd.Stdout, cmd.Stderr = out, words
+	var reading sync.WaitGroup
+	if told != nil {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return 0, err
+		}
+		cmd.ExtraFiles = []*os.File{w}
+		reading.Go(func() {
+			_, _ = io.Copy(told, r)
+			r.Close()
+		})
 	}
 	err := cmd.Run()
+	for _, f := range cmd.ExtraFiles {
+		f.Close()
+	}
+	reading.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() >= 0 {
 		err = nil
 	}
 	if err != nil {
-		return nil, 0, err
+		return 0, err
 	}
-	return out.Bytes(), cmd.ProcessState.ExitCode(), nil
+	return cmd.ProcessState.ExitCode(), nil
+}
+
+// metered carries what a command prints through its meter.
+type metered struct {
+	Meter
+	words *bytes.Buffer
+	seen  []Progress
+}
+
+func (m *metered) note() {
+	if p := m.Progress(); len(m.seen) == 0 || m.seen[len(m.seen)-1] != p {
+		m.seen = append(m.seen, p)
+	}
+}
+
+// eachByte hands pieces on byte by byte: where they are cut must not matter.
+type eachByte func(p []byte)
+
+func (e eachByte) Write(p []byte) (int, error) {
+	for i := range p {
+		e(p[i : i+1])
+	}
+	return len(p), nil
+}
+
+// meters runs a command as a transaction does, and returns what people see of
+// it and how far it said it was.
+func (s system) meters(c Command) (words string, status int, seen []Progress) {
+	s.t.Helper()
+	c, meter := s.manager.Metered(c)
+	if meter == nil {
+		s.t.Fatalf("%q tells nothing of how far it is", c.Argv)
+	}
+	m := &metered{Meter: meter, words: &bytes.Buffer{}}
+	var mu sync.Mutex
+	locked := func(do func(p []byte)) eachByte {
+		return func(p []byte) {
+			mu.Lock()
+			defer mu.Unlock()
+			do(p)
+			m.note()
+		}
+	}
+	status, err := s.inside(s.t.Context(), c,
+		locked(func(p []byte) { m.words.Write(m.Output(p)) }), locked(func(p []byte) { m.words.Write(p) }), locked(m.Status))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	m.words.Write(m.Output(nil))
+	return m.words.String(), status, m.seen
 }
 
 // does runs commands up to the first failure and returns its outcome, or that
@@ -67,13 +133,9 @@ func (s system) does(commands []Command) Outcome {
 	s.t.Helper()
 	var o Outcome
 	for _, c := range commands {
-		var words bytes.Buffer
-		_, status, err := s.inside(s.t.Context(), c, &words)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.t.Logf("%q: %d\n%s", c.Argv, status, words.Bytes())
-		if o = s.manager.Outcome(c.Argv, status, words.Bytes()); !o.OK {
+		words, status, seen := s.meters(c)
+		s.t.Logf("%q: %d\n%s\n%v", c.Argv, status, words, seen)
+		if o = s.manager.Outcome(c.Argv, status, []byte(words)); !o.OK {
 			return o
 		}
 	}

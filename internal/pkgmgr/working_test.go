@@ -194,7 +194,7 @@ func (s system) seen(c Command, lock, name string) {
 	done := make(chan error, 1)
 	go func() {
 		var words bytes.Buffer
-		_, status, err := s.inside(s.t.Context(), c, &words)
+		status, err := s.inside(s.t.Context(), c, &words, &words, nil)
 		if err == nil && status != 0 {
 			err = fmt.Errorf("status %d\n%s", status, words.Bytes())
 		}
