@@ -17,7 +17,7 @@ import (
 const (
 	// maxFrame is above what the kernel takes as arguments and environment (6 MiB).
 	maxFrame = 16 << 20
-	maxFiles = 3
+	maxFiles = 4
 )
 
 // channel is one end. Reads block a thread: the other end's death is then

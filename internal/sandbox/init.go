@@ -170,7 +170,7 @@ func (i *pid1) start(r *run, fds []int) (message, int) {
 	pid, err := syscall.ForkExec(program, r.Argv, &syscall.ProcAttr{
 		Dir:   r.Dir,
 		Env:   r.Env,
-		Files: std.files[:],
+		Files: std.files,
 		Sys:   &syscall.SysProcAttr{Setsid: true, Setctty: r.TTY},
 	})
 	if err != nil {
@@ -214,9 +214,9 @@ func (i *pid1) reap() {
 	}
 }
 
-// standard are a command's descriptors 0, 1 and 2.
+// standard are a command's descriptors from 0 on.
 type standard struct {
-	files  [3]uintptr
+	files  []uintptr
 	opened []int // ours to close once it runs
 	master int   // of its terminal, -1 without one
 }
@@ -229,9 +229,12 @@ func openStandard(r *run, fds []int) (*standard, error) {
 			return nil, err
 		}
 		s := uintptr(slave)
-		return &standard{files: [3]uintptr{s, s, s}, opened: []int{slave}, master: master}, nil
+		return &standard{files: []uintptr{s, s, s}, opened: []int{slave}, master: master}, nil
 	}
-	std := &standard{master: -1}
+	std := &standard{files: make([]uintptr, 3, 4), master: -1}
+	if r.Files&(1<<3) != 0 {
+		std.files = std.files[:4]
+	}
 	for n := range std.files {
 		if r.Files&(1<<n) != 0 {
 			if len(fds) == 0 {

@@ -33,7 +33,8 @@ type (
 		Dir        string
 		TTY        bool
 		Rows, Cols uint64
-		// Files says which of the descriptors 0, 1 and 2 come with the message (bit 0, 1, 2); the others are /dev/null.
+		// Files says which of the descriptors 0 to 3 come with the message (bit 0 to 3).
+		// The others are /dev/null; there is no 3 then.
 		Files uint64
 	}
 	deliver struct{ ID, Signal uint64 }

@@ -32,6 +32,8 @@ type Command struct {
 	Env []string
 	// Stdin, Stdout and Stderr are /dev/null where nil. They stay the caller's, who closes them.
 	Stdin, Stdout, Stderr *os.File
+	// Status is its descriptor 3, which it has only where this is not nil.
+	Status *os.File
 	// TTY gives it a controlling terminal of the sandbox instead of the three files.
 	TTY *Size
 	// Grace is for Kill where the context ends; DefaultGrace where 0.
@@ -122,14 +124,14 @@ func (s *Sandbox) request(c Command) (*run, []*os.File, error) {
 	}
 	r := &run{Argv: c.Argv, Env: env, Dir: dir}
 	if c.TTY != nil {
-		if c.Stdin != nil || c.Stdout != nil || c.Stderr != nil {
+		if c.Stdin != nil || c.Stdout != nil || c.Stderr != nil || c.Status != nil {
 			return nil, nil, errors.New("a command with a terminal takes no other files")
 		}
 		r.TTY, r.Rows, r.Cols = true, uint64(c.TTY.Rows), uint64(c.TTY.Cols)
 		return r, nil, nil
 	}
 	var files []*os.File
-	for n, f := range []*os.File{c.Stdin, c.Stdout, c.Stderr} {
+	for n, f := range []*os.File{c.Stdin, c.Stdout, c.Stderr, c.Status} {
 		if f != nil {
 			r.Files |= 1 << n
 			files = append(files, f)

@@ -311,3 +311,22 @@ func TestSignalReachesTheWholeGroup(t *testing.T) {
 		t.Errorf("it ended with %+v", exit)
 	}
 }
+
+// A command has a descriptor 3 only where it was given one.
+func TestStatusDescriptor(t *testing.T) {
+	s := open(t, Config{Root: smallRoot(t)})
+	r, w, err := os.Pipe()
+	must(t, err)
+	defer r.Close()
+	p, err := s.Start(t.Context(), Command{Argv: []string{"sh", "-c", "echo said >&3; exec 3>&-; exit 4"}, Status: w})
+	must(t, err)
+	w.Close()
+	said, err := io.ReadAll(r)
+	must(t, err)
+	if exit, err := p.Wait(); err != nil || exit.Status != 4 || string(said) != "said\n" {
+		t.Errorf("it said %q, %+v, %v", said, exit, err)
+	}
+	if o := try(t, s, Command{Argv: []string{"sh", "-c", "true >&3"}}); o.exit.Status == 0 {
+		t.Error("there is a descriptor 3 that nobody gave")
+	}
+}
