@@ -18,6 +18,7 @@ import (
 	"github.com/charmbracelet/colorprofile"
 	"golang.org/x/term"
 
+	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/present"
 )
@@ -32,7 +33,7 @@ type app struct {
 
 	getenv  func(string) string
 	now     func() time.Time
-	connect func(ctx context.Context, progress func(number uint64, phase, text string)) (daemon, error)
+	connect func(ctx context.Context, progress func(number uint64, p bus.Progress)) (daemon, error)
 	client  daemon
 	// followed is who wants to know of progress; signals come in a goroutine of the connection's.
 	followed atomic.Pointer[follower]
@@ -46,6 +47,8 @@ type app struct {
 
 	// own: failures that are not the command's have an exit code of their own (DESIGN §9).
 	own bool
+	// lines: what is printed on the way are documents too, one on each line.
+	lines bool
 	// documented: the one JSON document has been printed.
 	documented bool
 }
@@ -110,9 +113,9 @@ func (a *app) daemon() (daemon, error) {
 	if a.client != nil {
 		return a.client, nil
 	}
-	c, err := a.connect(a.urged, func(number uint64, _, text string) {
+	c, err := a.connect(a.urged, func(number uint64, p bus.Progress) {
 		if f := a.followed.Load(); f != nil && f.number == number {
-			f.phase(text)
+			f.step(p)
 		}
 	})
 	if err != nil {
@@ -125,7 +128,7 @@ func (a *app) daemon() (daemon, error) {
 // follower wants to know of the progress of one transaction.
 type follower struct {
 	number uint64
-	phase  func(text string)
+	step   func(p bus.Progress)
 }
 
 // result prints what a verb found: the document with --json, else the text.
@@ -140,9 +143,16 @@ func (a *app) result(document any, text func(present.Screen) string) error {
 // document prints the one document.
 func (a *app) document(doc any) error {
 	a.documented = true
+	return a.encode(doc)
+}
+
+// encode prints a document, on one line where it is one of several.
+func (a *app) encode(doc any) error {
 	e := json.NewEncoder(a.stdout)
 	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
+	if !a.lines {
+		e.SetIndent("", "  ")
+	}
 	return e.Encode(doc)
 }
 

@@ -391,7 +391,7 @@ func (f *fake) txctlWith(prepare func(*app), stdin io.Reader, args ...string) re
 	var stdout, stderr locked
 	a := newApp(stdin, &stdout, &stderr, func(string) string { return "" })
 	a.now = func() time.Time { return now }
-	a.connect = func(context.Context, func(uint64, string, string)) (daemon, error) { return f, nil }
+	a.connect = func(context.Context, func(uint64, bus.Progress)) (daemon, error) { return f, nil }
 	prepare(a)
 	code := a.run(args)
 	return result{code, stdout.String(), stderr.String()}

@@ -25,6 +25,7 @@ type making struct {
 	unchangedExit bool
 	detach        bool
 	dryRun        bool
+	progress      bool
 	strict        bool
 }
 
@@ -110,7 +111,7 @@ func (a *app) cancelling(t transaction) (stop func() bool) {
 	return context.AfterFunc(a.asked, func() {
 		const words = "cancelling; once more to leave at once"
 		if f := a.followed.Load(); f != nil {
-			f.phase(words)
+			f.step(bus.Progress{Fraction: -1, Text: words})
 		} else {
 			a.say("%stxctl: %s", a.newLine(), words)
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/busclient"
 )
 
@@ -18,7 +19,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := newApp(stdin, stdout, stderr, os.Getenv)
 	a.now = time.Now
-	a.connect = func(ctx context.Context, progress func(uint64, string, string)) (daemon, error) {
+	a.connect = func(ctx context.Context, progress func(uint64, bus.Progress)) (daemon, error) {
 		c, err := busclient.Connect(ctx)
 		if err != nil {
 			return nil, err

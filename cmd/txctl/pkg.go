@@ -59,6 +59,7 @@ func (m *making) packageFlags(a *app, c *cobra.Command) {
 	m.flags(a, c.Flags())
 	m.once(c.Flags())
 	c.Flags().BoolVar(&m.dryRun, "dry-run", false, "show what would be done, and do nothing")
+	c.Flags().BoolVar(&m.progress, "progress", false, "with --json: print progress too, as documents on a line each before the last one")
 }
 
 // runPackages runs a change of packages, with progress. what is the message
@@ -67,6 +68,9 @@ func (a *app) runPackages(m *making, what, doing string, call func(daemon, buscl
 	about, err := m.about(a, what)
 	if err != nil {
 		return err
+	}
+	if m.progress && !a.json {
+		return usagef("people see it anyhow; programs use it with --json", "--progress: --json is missing")
 	}
 	if m.dryRun && m.detach {
 		return usagef("leave one of them out", "--dry-run and --detach: nobody would see the result")
@@ -99,6 +103,17 @@ func (a *app) wouldDo(m *making, o bus.Outcome, output string) error {
 // watch follows a change of packages. The package manager's output is kept for
 // a dry run, shown with -v, and else only its latest line.
 func (a *app) watch(b begun, m *making, doing string, kept io.Writer) (bus.Outcome, error) {
+	if m.progress {
+		defer a.printProgress(b.Number())()
+		out, errs := io.Discard, io.Discard
+		if a.verbose {
+			out, errs = a.stderr, a.stderr
+		}
+		if m.dryRun {
+			out = io.MultiWriter(kept, out)
+		}
+		return a.await(b, pipes{nil, out, errs})
+	}
 	if a.verbose {
 		return a.await(b, pipes{nil, a.stderr, a.stderr})
 	}
@@ -108,13 +123,51 @@ func (a *app) watch(b begun, m *making, doing string, kept io.Writer) (bus.Outco
 	}
 	progress := present.NewProgress(a.err, width, doing)
 	latest := latestLine(progress.Output)
-	a.followed.Store(&follower{b.Number(), progress.Phase})
+	a.followed.Store(&follower{b.Number(), progress.Step})
 	stop := ticking(progress)
 	defer stop()
 	if m.dryRun {
 		return a.await(b, pipes{nil, io.MultiWriter(kept, latest), latest})
 	}
 	return a.await(b, pipes{nil, latest, latest})
+}
+
+// progressLine is a document that tells how far a transaction is.
+type progressLine struct {
+	Progress progressDocument `json:"progress"`
+}
+
+type progressDocument struct {
+	Transaction uint64   `json:"transaction"`
+	Phase       string   `json:"phase"`
+	Fraction    *float64 `json:"fraction"` // null where it is not known
+	Text        string   `json:"text"`
+}
+
+// printProgress prints a document for each step of a transaction until stop.
+func (a *app) printProgress(number uint64) (stop func()) {
+	a.lines = true
+	var mu sync.Mutex
+	ended := false
+	a.followed.Store(&follower{number, func(p bus.Progress) {
+		mu.Lock()
+		defer mu.Unlock()
+		if ended {
+			return
+		}
+		line := progressLine{progressDocument{Transaction: number, Phase: p.Phase, Text: p.Text}}
+		if p.Fraction >= 0 {
+			line.Progress.Fraction = &p.Fraction
+		}
+		if err := a.encode(line); err != nil {
+			ended = true // nobody reads them; the last document will say so
+		}
+	}})
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		ended = true
+	}
 }
 
 // frameTime is how often the line of progress is drawn.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -386,9 +388,49 @@ func TestEveryVerbPrintsOneDocument(t *testing.T) {
 
 func TestNoDaemonSaysWhatToDo(t *testing.T) {
 	got := newFake(t).txctlWith(func(a *app) {
-		a.connect = func(context.Context, func(uint64, string, string)) (daemon, error) { return nil, errNoBus }
+		a.connect = func(context.Context, func(uint64, bus.Progress)) (daemon, error) { return nil, errNoBus }
 	}, nil, "status")
 	if got.code != 1 || !strings.Contains(got.stderr, "journalctl -u txupd") {
 		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+}
+
+// With --progress there is a document on each line, and the last is that without it.
+func TestProgressAsDocuments(t *testing.T) {
+	f := newFake(t)
+	var tell func(uint64, bus.Progress)
+	f.command = func(_ io.Reader, out, _ io.Writer) int32 {
+		tell(4, bus.Progress{Phase: "download", Fraction: -1, Text: "file 1 of 2"})
+		tell(8, bus.Progress{Phase: "install", Fraction: 0.1, Text: "another's"})
+		fmt.Fprintln(out, "words of the package manager")
+		tell(4, bus.Progress{Phase: "install", Fraction: 0.5, Text: "Unpacking x"})
+		return 0
+	}
+	follow := func(a *app) {
+		a.connect = func(_ context.Context, progress func(uint64, bus.Progress)) (daemon, error) {
+			tell = progress
+			return f, nil
+		}
+	}
+	got := f.txctlWith(follow, nil, "pkg", "add", "x", "--json", "--progress")
+	all := strings.Split(strings.TrimSuffix(got.stdout, "\n"), "\n")
+	want := []string{
+		`{"progress":{"transaction":4,"phase":"download","fraction":null,"text":"file 1 of 2"}}`,
+		`{"progress":{"transaction":4,"phase":"install","fraction":0.5,"text":"Unpacking x"}}`,
+	}
+	if got.code != 0 || len(all) != 3 || !slices.Equal(all[:2], want) {
+		t.Fatalf("exit %d:\n%s%s", got.code, got.stdout, got.stderr)
+	}
+	tell(4, bus.Progress{Text: "too late"})
+	var last, alone map[string]any
+	without := newFake(t).txctl(nil, "pkg", "add", "x", "--json")
+	if err := errors.Join(json.Unmarshal([]byte(all[2]), &last), json.Unmarshal([]byte(without.stdout), &alone)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(alone, last); diff != "" {
+		t.Errorf("the last document (-alone +last):\n%s", diff)
+	}
+	if got := f.txctlWith(follow, nil, "pkg", "add", "x", "--progress"); got.code != 2 || !strings.Contains(got.stderr, "--json is missing") {
+		t.Errorf("without --json: exit %d: %s", got.code, got.stderr)
 	}
 }

@@ -305,10 +305,17 @@ const TransactionXML = standardXML + `
   <property name="Error" type="s" access="read"/>
   <property name="ErrorMessage" type="s" access="read"/>
   <property name="Warnings" type="as" access="read"/>
+  <!-- As the signal Progress tells it, for who comes late. -->
+  <property name="Progress" type="(sds)" access="read">
+   <annotation name="org.freedesktop.DBus.Property.EmitsChangedSignal" value="false"/>
+  </property>
   <signal name="CommandFinished">
    <arg name="command" type="u"/>
    <arg name="exit_status" type="i"/>
   </signal>
+  <!-- Progress tells how far it is, at most ten times a second. phase: refresh, download, install or remove while the package
+       manager works, packages and commit for what txupd itself does. fraction: of the phase, from 0 to 1, negative where it
+       is not known. text: what is being done now, for people. -->
   <signal name="Progress">
    <arg name="phase" type="s"/>
    <arg name="fraction" type="d"/>

@@ -56,6 +56,13 @@ type Transaction struct {
 	Running bool `json:"running"`
 }
 
+// Progress is how far a transaction is, as the signal of that name has it.
+type Progress struct {
+	Phase    string
+	Fraction float64 // of the phase; negative where it is not known
+	Text     string
+}
+
 // Status is the document of `status`.
 type Status struct {
 	Booted         *Snapshot    `json:"booted"`

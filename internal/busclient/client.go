@@ -39,7 +39,7 @@ type Client struct {
 	commands map[dbus.ObjectPath]map[uint32]int32 // exit statuses by transaction and command
 	finished map[dbus.ObjectPath]bool
 	events   uint64 // ends of transactions and commands, changes of what exists, departures of the daemon
-	progress func(number uint64, phase, text string)
+	progress func(number uint64, p bus.Progress)
 }
 
 // Connect connects to the system bus. The daemon is started by the first call.
@@ -61,7 +61,7 @@ func Connect(ctx context.Context) (*Client, error) {
 func (c *Client) Close() error { return c.conn.Close() }
 
 // OnProgress calls fn for every progress signal of any transaction, by its number. Set it before the first call.
-func (c *Client) OnProgress(fn func(number uint64, phase, text string)) { c.progress = fn }
+func (c *Client) OnProgress(fn func(number uint64, p bus.Progress)) { c.progress = fn }
 
 // follow asks for the signals of transactions, once; before one is begun, so that none is missed.
 func (c *Client) follow() error {
@@ -110,12 +110,11 @@ func (c *Client) listen() {
 				c.events++
 			}
 		case bus.TransactionInterface + ".Progress":
-			var phase, text string
-			var fraction float64
+			var p bus.Progress
 			number, err := bus.NumberIn(string(sig.Path), bus.TransactionPrefix)
-			if fn := c.progress; fn != nil && err == nil && dbus.Store(sig.Body, &phase, &fraction, &text) == nil {
+			if fn := c.progress; fn != nil && err == nil && dbus.Store(sig.Body, &p.Phase, &p.Fraction, &p.Text) == nil {
 				c.mu.Unlock()
-				fn(number, phase, text)
+				fn(number, p)
 				c.mu.Lock()
 			}
 		}

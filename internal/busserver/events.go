@@ -3,6 +3,8 @@
 package busserver
 
 import (
+	"time"
+
 	"github.com/godbus/dbus/v5"
 
 	"github.com/txupd/txupd/internal/bus"
@@ -30,9 +32,11 @@ func (s *Server) emit(e update.Event) {
 	case update.CommandFinished:
 		s.signal(transactionPath(e.Transaction), bus.TransactionInterface+".CommandFinished", uint32(e.Command), int32(e.Exit))
 	case update.Progressed:
-		// How far it is within a phase is not known, which the bus has as a negative fraction.
-		s.signal(transactionPath(e.Transaction), bus.TransactionInterface+".Progress", e.Phase, -1.0, text(e.Text, maxErrorText))
+		if e, ok := s.pace.take(e, time.Now()); ok {
+			s.progressed(e)
+		}
 	case update.TransactionFinished:
+		s.pace.forget(e.Transaction)
 		s.disown(e.Transaction)
 		s.enter()() // its client has questions now
 		st := e.Transaction.State()
@@ -51,8 +55,30 @@ func (s *Server) emit(e update.Event) {
 }
 
 func (s *Server) changed(t *update.Transaction) {
-	s.signal(transactionPath(t), bus.PropertiesInterface+".PropertiesChanged",
-		bus.TransactionInterface, transactionProperties(t.State()), []string{})
+	properties := transactionProperties(t.State())
+	delete(properties, "Progress") // it has a signal of its own
+	s.signal(transactionPath(t), bus.PropertiesInterface+".PropertiesChanged", bus.TransactionInterface, properties, []string{})
+}
+
+func (s *Server) progressed(e update.Event) {
+	p := progress(e.Progress)
+	s.signal(transactionPath(e.Transaction), bus.TransactionInterface+".Progress", p.Phase, p.Fraction, p.Text)
+}
+
+// catchUp sends progress that was held back, if it is due, and says when to look
+// again, nil for not at all.
+func (s *Server) catchUp() <-chan time.Time {
+	for {
+		e, ok, wait := s.pace.again(time.Now())
+		switch {
+		case ok:
+			s.progressed(e)
+		case wait > 0:
+			return time.After(wait)
+		default:
+			return nil
+		}
+	}
 }
 
 // announce tells which snapshots came and went, and what boots now and next.

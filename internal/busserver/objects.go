@@ -228,7 +228,12 @@ func transactionProperties(st update.State) map[string]dbus.Variant {
 		"Error":        dbus.MakeVariant(fault.Name(st.Failure)),
 		"ErrorMessage": dbus.MakeVariant(message),
 		"Warnings":     dbus.MakeVariant(texts(st.Warnings)),
+		"Progress":     dbus.MakeVariant(progress(st.Progress)),
 	}
+}
+
+func progress(p update.Progress) bus.Progress {
+	return bus.Progress{Phase: p.Phase, Fraction: p.Fraction, Text: text(p.Text, maxErrorText)}
 }
 
 func snapshotProperties(one bus.Snapshot) map[string]dbus.Variant {

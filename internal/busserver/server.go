@@ -34,6 +34,7 @@ type Server struct {
 	turns     *turns
 	documents *documents
 	ledger    *ledger
+	pace      pace           // of the loop alone
 	handling  sync.WaitGroup // of calls
 
 	manager, transaction, snapshot, branch kind
@@ -130,6 +131,7 @@ func (s *Server) Serve(u *update.Updater, idle time.Duration, ready func()) erro
 		defer ticker.Stop()
 		tick = ticker.C
 	}
+	var later <-chan time.Time // progress that was held back is due
 	for {
 		select {
 		case <-s.ctx.Done():
@@ -143,6 +145,9 @@ func (s *Server) Serve(u *update.Updater, idle time.Duration, ready func()) erro
 			s.left(sig)
 		case <-s.wake:
 			s.emitAll()
+			later = s.catchUp()
+		case <-later:
+			later = s.catchUp()
 		case <-tick:
 			if !s.idleFor(idle) && (s.refuse == nil || time.Since(began) < idle) {
 				continue

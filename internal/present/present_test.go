@@ -323,7 +323,8 @@ func TestNothingFromElsewhereReachesTheTerminal(t *testing.T) {
 	p := NewProgress(&progress, func() int { return 80 }, hostile)
 	p.Output(hostile)
 	p.Tick()
-	p.Phase(hostile)
+	p.Step(bus.Progress{Phase: hostile, Text: hostile})
+	p.Step(bus.Progress{Phase: "install", Fraction: 0.5, Text: hostile})
 	text := s.Status(st, nil) + s.Show(r, nil, true) + s.List(bus.List{Snapshots: []bus.Snapshot{one}}) + s.Log(bus.Log{Records: []record.Record{r}}) +
 		s.Packages(bus.Packages{Packages: []bus.Package{{Name: hostile, Version: hostile, Arch: hostile}}}) +
 		s.Failure(hostile, 4) + s.Deletion([]bus.Snapshot{one}) + progress.String()
@@ -397,13 +398,40 @@ func TestProgressWithoutATerminalIsALineAPhase(t *testing.T) {
 	p := NewProgress(&out, nil, "adding htop")
 	p.Output("Get:1 …\n")
 	p.Tick()
-	p.Phase("looking at what changed")
-	p.Phase("looking at what changed")
-	p.Phase("making it the default")
+	p.Step(bus.Progress{Phase: "commit", Fraction: -1, Text: "looking at what changed"})
+	p.Step(bus.Progress{Phase: "commit", Fraction: -1, Text: "looking at what changed"})
+	p.Step(bus.Progress{Phase: "commit", Fraction: -1, Text: "making it the default"})
+	p.Step(bus.Progress{Phase: "install", Fraction: 0.5, Text: "Unpacking htop"})
+	p.Step(bus.Progress{Phase: "install", Fraction: 0.7, Text: "Configuring htop"})
 	p.End()
-	want := "adding htop\nadding htop: looking at what changed\nadding htop: making it the default\n"
+	want := "adding htop\nadding htop: looking at what changed\nadding htop: making it the default\nadding htop: installing\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestProgressShowsHowFar(t *testing.T) {
+	install := bus.Progress{Phase: "install", Fraction: 0.458, Text: "Unpacking htop (amd64)"}
+	for _, test := range []struct {
+		width int
+		step  bus.Progress
+		want  string
+	}{
+		{80, install, "⠋ adding htop: installing ━━━━━━━─────────  45 %  Unpacking htop (amd64)"},
+		{60, install, "⠋ adding htop: installing ━━━━━━━─────────  45 %"},
+		{40, install, "⠋ adding htop: installing ━━───  45 %"},
+		{34, install, "⠋ adding htop: installing  45 %"},
+		{80, bus.Progress{Phase: "download", Fraction: 1, Text: "1.2 MB/s, file 2 of 2"}, "⠋ adding htop: downloading ━━━━━━━━━━━━━━━━ 100 %  1.2 MB/s, file 2 of 2"},
+		{80, bus.Progress{Phase: "install", Fraction: -1, Text: "Checking for file conflicts"}, "⠋ adding htop: installing  Checking for file conflicts"},
+		{80, bus.Progress{Phase: "commit", Fraction: -1, Text: "merging /etc"}, "⠋ adding htop: merging /etc"},
+	} {
+		var out bytes.Buffer
+		p := NewProgress(&out, func() int { return test.width }, "adding htop")
+		out.Reset()
+		p.Step(test.step)
+		if got := ansi.Strip(strings.TrimPrefix(out.String(), "\r\x1b[K")); got != test.want || ansi.StringWidth(got) > test.width-3 {
+			t.Errorf("%d columns: %q, want %q", test.width, got, test.want)
+		}
 	}
 }
 
@@ -412,7 +440,7 @@ func TestProgressOnATerminalStaysOnItsLine(t *testing.T) {
 	p := NewProgress(&out, func() int { return 40 }, "adding htop")
 	p.Output("Reading package lists... 10%\rReading package lists... Done\nGet:1 http://deb.debian.org/debian trixie/main amd64 htop\n")
 	p.Tick()
-	p.Phase("making it the default")
+	p.Step(bus.Progress{Phase: "commit", Fraction: -1, Text: "making it the default"})
 	p.End()
 	p.Tick()
 	frames := strings.Split(strings.TrimPrefix(out.String(), "\r\x1b[K"), "\r\x1b[K")

@@ -452,7 +452,3 @@ func (t *Transaction) warn(words string) {
 		t.rec.Warnings = append(t.rec.Warnings, words)
 	}
 }
-
-func (t *Transaction) progress(phase, text string) {
-	t.u.notify(Event{Kind: Progressed, Transaction: t, Phase: phase, Text: text})
-}

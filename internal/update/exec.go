@@ -16,6 +16,7 @@ import (
 
 	"github.com/txupd/txupd/internal/failpoint"
 	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/pkgmgr"
 	"github.com/txupd/txupd/internal/sandbox"
 	"github.com/txupd/txupd/pkg/journal/record"
 	"github.com/txupd/txupd/pkg/snapshot"
@@ -30,6 +31,8 @@ type Command struct {
 	Stdin bool
 	// Terminal is the size of the terminal that it runs in, nil for none.
 	Terminal *sandbox.Size
+	// manager understands what the command tells of how far it is, nil for none.
+	manager pkgmgr.Manager
 }
 
 // planned is the record of a command that has not run yet.
@@ -264,10 +267,11 @@ func (t *Transaction) interact(ctx context.Context, box *sandbox.Sandbox, c Comm
 	cmd := sandbox.Command{Argv: c.Argv, Dir: c.Dir, Env: c.Env, TTY: c.Terminal}
 	var collectors sync.WaitGroup
 	var sources []*os.File
-	collect := func(s Stream, r *os.File) {
+	collect := func(r *os.File, to func(p []byte)) {
 		sources = append(sources, r)
-		collectors.Go(func() { t.output.collect(s, r) })
+		collectors.Go(func() { collect(r, to) })
 	}
+	keep := func(s Stream) func([]byte) { return func(p []byte) { t.output.write(s, p) } }
 	if c.Terminal == nil {
 		outR, outW, err := os.Pipe()
 		if err != nil {
@@ -283,17 +287,34 @@ func (t *Transaction) interact(ctx context.Context, box *sandbox.Sandbox, c Comm
 		if in != nil {
 			cmd.Stdin = in.read
 		}
+		argv, meter, status, err := t.metered(c)
+		if err != nil {
+			return sandbox.Exit{}, errors.Join(err, outW.Close(), errW.Close())
+		}
+		cmd.Argv, cmd.Status = argv, status
 		process, err := box.Start(ctx, cmd)
 		outW.Close()
 		errW.Close()
+		if status != nil {
+			defer meter.status.Close()
+			status.Close()
+		}
 		if err != nil {
 			return sandbox.Exit{}, err
 		}
 		if in != nil {
 			in.read.Close() // a command that has ended must not look like one that reads
 		}
-		collect(Stdout, outR)
-		collect(Stderr, errR)
+		collect(errR, keep(Stderr))
+		if meter == nil {
+			collect(outR, keep(Stdout))
+			return t.await(process, &collectors, sources)
+		}
+		collect(outR, meter.output)
+		if status != nil {
+			collect(meter.status, meter.told)
+		}
+		defer meter.output(nil)
 		return t.await(process, &collectors, sources)
 	}
 	process, err := box.Start(ctx, cmd)
@@ -302,7 +323,7 @@ func (t *Transaction) interact(ctx context.Context, box *sandbox.Sandbox, c Comm
 	}
 	master := process.Terminal()
 	defer master.Close()
-	collect(Stdout, master)
+	collect(master, keep(Stdout))
 	if in != nil {
 		collectors.Go(func() { typeInto(master, in.read) })
 		sources = append(sources, in.read)

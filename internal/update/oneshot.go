@@ -141,7 +141,7 @@ func (t *Transaction) manage(ctx context.Context, m pkgmgr.Manager, commands []p
 			if err := t.afford(ctx, m, c); err != nil {
 				return err
 			}
-			exit, err := t.run(ctx, Command{Argv: c.Argv, Env: c.Env})
+			exit, err := t.run(ctx, Command{Argv: c.Argv, Env: c.Env, manager: m})
 			if err != nil {
 				return err
 			}

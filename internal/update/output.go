@@ -149,15 +149,17 @@ func namelessFile(dir string) (*os.File, error) {
 // maxPipe is the most that a pipe holds (/proc/sys/fs/pipe-max-size is that for users).
 const maxPipe = 1 << 20
 
-// collect copies r to a stream until its end, or until r's deadline; what is
+// collect hands on what comes from r until its end, or until r's deadline; what is
 // in the pipe by then still counts, however slow we were.
-func (o *Output) collect(s Stream, r *os.File) {
+func collect(r *os.File, to func(p []byte)) {
 	buf := make([]byte, 32<<10)
 	var err error
 	for err == nil {
 		var n int
 		n, err = r.Read(buf)
-		o.write(s, buf[:n])
+		if n > 0 {
+			to(buf[:n])
+		}
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return
@@ -171,7 +173,7 @@ func (o *Output) collect(s Stream, r *os.File) {
 		if err := raw.Control(func(fd uintptr) { n, _ = unix.Read(int(fd), buf) }); err != nil || n <= 0 {
 			return // nothing is left; a read never waits here
 		}
-		o.write(s, buf[:n])
+		to(buf[:n])
 		left -= n
 	}
 }

@@ -138,7 +138,7 @@ func TestOutputInThePipeOutlivesTheDeadline(t *testing.T) {
 	}
 	o := outputIn(t.TempDir())
 	o.begin(0)
-	o.collect(Stdout, r)
+	collect(r, func(p []byte) { o.write(Stdout, p) })
 	o.finish()
 	if got := o.tail(len(text)); got != text {
 		t.Errorf("%d of %d bytes were kept", len(got), len(text))

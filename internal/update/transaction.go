@@ -93,6 +93,7 @@ type Transaction struct {
 	same       bool // ended because nothing changed
 	failure    error
 	files      []record.FileChange // of a commit that is not recorded yet
+	now        Progress
 }
 
 // State is what a transaction tells of itself.
@@ -106,6 +107,7 @@ type State struct {
 	Exit           int // of the last command that ended, -1 where none did
 	Failure        error
 	Warnings       []string
+	Progress       Progress
 }
 
 // Begin opens a transaction: when it returns, the snapshot stands under its
@@ -336,7 +338,7 @@ func (t *Transaction) State() State {
 	s := State{
 		Number: t.rec.Number, Parent: uint64(t.parent.number), Kind: t.rec.Kind, Message: t.rec.Message, Phase: t.rec.Phase,
 		Running: t.running, Finished: t.finished, Unchanged: t.same, Exit: -1, Failure: t.failure,
-		Warnings: append([]string{}, t.rec.Warnings...),
+		Warnings: append([]string{}, t.rec.Warnings...), Progress: t.now,
 	}
 	for _, c := range t.rec.Commands {
 		if c.Exit != record.NoExit {

@@ -80,7 +80,7 @@ type Event struct {
 	Transaction *Transaction // nil for SnapshotsChanged
 	Command     int          // CommandFinished
 	Exit        int          // CommandFinished
-	Phase, Text string       // Progressed
+	Progress    Progress     // Progressed
 }
 
 // Updater serves one root.
