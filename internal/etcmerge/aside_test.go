@@ -1,11 +1,13 @@
 package etcmerge
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/txupd/txupd/internal/testbed"
 )
@@ -217,6 +219,43 @@ func TestReown(t *testing.T) {
 	} {
 		if d := cmp.Diff(want, got[name], cmp.AllowUnexported(object{}), ignoringTimes); d != "" {
 			t.Errorf("%s:\n%s", name, d)
+		}
+	}
+}
+
+// A package gives its data directory, where a tree of its own is mounted, to its user.
+func TestReownTheTreesOwnDirectory(t *testing.T) {
+	testbed.NeedRoot(t)
+	top := testbed.Loop(t, 256)
+	renumbered := []Renumber{{"uid", "a", 998, 999, 1}, {"gid", "a", 998, 999, 1}}
+	for name, test := range map[string]struct{ below, upper, want [2]int }{
+		"given to a new user":    {[2]int{0, 0}, [2]int{998, 998}, [2]int{999, 999}},
+		"somebody's before":      {[2]int{998, 0}, [2]int{998, 998}, [2]int{998, 999}},
+		"not of one that is new": {[2]int{0, 0}, [2]int{0, 997}, [2]int{0, 997}},
+	} {
+		open := func(side string, owner [2]int) *os.File {
+			dir := filepath.Join(top, name+side)
+			err := errors.Join(os.Mkdir(dir, 0o750), os.Chown(dir, owner[0], owner[1]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, err := os.Open(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { f.Close() })
+			return f
+		}
+		below, upper := open("below", test.below), open("upper", test.upper)
+		if _, err := ReownUpper(t.Context(), upper, below, renumbered); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var st unix.Stat_t
+		if err := unix.Fstat(int(upper.Fd()), &st); err != nil {
+			t.Fatal(err)
+		}
+		if got := [2]int{int(st.Uid), int(st.Gid)}; got != test.want || st.Mode&0o7777 != 0o750 {
+			t.Errorf("%s: it belongs to %v with mode %o, want %v", name, got, st.Mode, test.want)
 		}
 	}
 }

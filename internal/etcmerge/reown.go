@@ -48,6 +48,9 @@ func reownTree(ctx context.Context, root, base *os.File, renumbered []Renumber, 
 		}
 		defer r.base.close()
 	}
+	if _, err := r.entry(t.fd, ".", "."); err != nil { // the tree's own directory
+		return 0, err
+	}
 	for queue := []string{""}; len(queue) > 0; {
 		if err := ctx.Err(); err != nil {
 			return len(r.done), err
@@ -89,24 +92,30 @@ func (r *reowner) directory(at string, skip func(string) bool) ([]string, error)
 		if skip != nil && skip(name) {
 			continue
 		}
-		n, err := r.view.examine(dir, e.Name())
+		n, err := r.entry(dir, e.Name(), name)
 		if err != nil {
-			return nil, r.view.failed("examine", name, err)
-		}
-		if n == nil || n.isDir() && isApart(n, r.view) {
-			continue
-		}
-		if n.isDir() {
-			inside = append(inside, name)
-		}
-		if n.xattrs, err = xattrsAt(dir, e.Name()).read(make([]byte, 512)); err != nil {
-			return nil, r.view.failed("read attributes of", name, err)
-		}
-		if err := r.reown(name, n); err != nil {
 			return nil, err
+		}
+		if n != nil && n.isDir() {
+			inside = append(inside, name)
 		}
 	}
 	return inside, nil
+}
+
+// entry looks at what has a name in a directory, and returns it; nil is for what is gone or no part of the tree.
+func (r *reowner) entry(dir int, base, name string) (*node, error) {
+	n, err := r.view.examine(dir, base)
+	if err != nil {
+		return nil, r.view.failed("examine", name, err)
+	}
+	if n == nil || n.isDir() && isApart(n, r.view) {
+		return nil, nil
+	}
+	if n.xattrs, err = xattrsAt(dir, base).read(make([]byte, 512)); err != nil {
+		return nil, r.view.failed("read attributes of", name, err)
+	}
+	return n, r.reown(name, n)
 }
 
 func (r *reowner) reown(name string, n *node) error {
