@@ -45,6 +45,8 @@ type app struct {
 	json, yes, verbose, wait bool
 	message                  *string
 
+	// dashes: the line has "--", behind which a command stands.
+	dashes bool
 	// own: failures that are not the command's have an exit code of their own (DESIGN §9).
 	own bool
 	// lines: what is printed on the way are documents too, one on each line.

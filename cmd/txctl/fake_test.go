@@ -54,6 +54,9 @@ type fake struct {
 	cast         string
 	etc          bool // snapshot 3 changed a file in /etc
 	verification bus.Verification
+	records      []record.Record
+	packages     []bus.Package
+	conflicts    []bus.EtcConflict
 }
 
 func newFake(t *testing.T) *fake {
@@ -80,7 +83,7 @@ func (f *fake) snapshot(n uint64, roles ...string) bus.Snapshot {
 
 func (f *fake) Status(context.Context) (bus.Status, error) {
 	booted, pending := f.snapshot(1, bus.RoleBooted), f.snapshot(3, bus.RoleDefault, bus.RolePending)
-	return bus.Status{Booted: &booted, Default: &pending, Pending: &pending, LastGood: &booted, Transaction: f.open, RebootRequired: true}, nil
+	return bus.Status{Booted: &booted, Default: &pending, Pending: &pending, LastGood: &booted, Transaction: f.open, RebootRequired: true, EtcConflicts: f.conflicts}, nil
 }
 
 func (f *fake) List(context.Context) (bus.List, error) {
@@ -103,7 +106,7 @@ func (f *fake) Show(_ context.Context, n uint64) (record.Record, error) {
 func (f *fake) Log(_ context.Context, filter busclient.LogFilter) (bus.Log, error) {
 	f.called("log %d %q", filter.Limit, filter.Package)
 	f.filter = filter
-	return bus.Log{}, nil
+	return bus.Log{Records: f.records}, nil
 }
 
 func (f *fake) ShowNow(ctx context.Context, n uint64) (bus.Shown, error) {
@@ -187,7 +190,7 @@ func (f *fake) JournalExport(context.Context) (io.ReadCloser, error) {
 
 func (f *fake) PackageList(_ context.Context, from string) (bus.Packages, error) {
 	f.called("packages %q", from)
-	return bus.Packages{}, nil
+	return bus.Packages{Packages: f.packages}, nil
 }
 
 func (f *fake) Version(context.Context) (string, error) {

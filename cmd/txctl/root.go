@@ -19,10 +19,13 @@ func (a *app) run(args []string) int {
 	// Also errors of the options before it are a document then.
 	given := args
 	if i := slices.Index(args, "--"); i >= 0 {
-		given = args[:i]
+		given, a.dashes = args[:i], true
 	}
 	a.json = slices.Contains(given, "--json")
 	root := a.root()
+	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		a.complete(root)
+	}
 	root.SetArgs(args)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
@@ -70,7 +73,8 @@ func (a *app) root() *cobra.Command {
 		a.beginCommand(), a.execCommand(), a.commitCommand(), a.discardCommand(),
 		a.listCommand(), a.treeCommand(), a.showCommand(), a.logCommand(), a.diffCommand(), a.blameCommand(), a.etcCommand(),
 		a.noteCommand(), a.tagCommand(), a.pinCommand(), a.unpinCommand(), a.outputCommand(), a.replayCommand(), a.grepCommand(),
-		a.verifyCommand(), a.journalCommand(), a.rollbackCommand(), a.bootOnceCommand(), a.deleteCommand(), a.doctorCommand(), a.setupCommand(), a.configCommand(), a.versionCommand())
+		a.verifyCommand(), a.journalCommand(), a.rollbackCommand(), a.bootOnceCommand(), a.deleteCommand(), a.doctorCommand(), a.setupCommand(), a.configCommand(), a.versionCommand(), a.completionCommand())
+	root.CompletionOptions.DisableDefaultCmd = true // ours is in completion.go
 	return root
 }
 
