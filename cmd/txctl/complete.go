@@ -40,7 +40,10 @@ const inOrder = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKee
 func (a *app) complete(root *cobra.Command) {
 	arguments, options := a.completedArguments(), a.completedOptions()
 	eachVerb(root, func(c *cobra.Command) {
-		if c.ValidArgsFunction = arguments[c.CommandPath()]; c.ValidArgsFunction == nil && len(c.ValidArgs) == 0 {
+		switch complete := arguments[c.CommandPath()]; {
+		case complete != nil:
+			c.ValidArgsFunction = complete
+		case c.ValidArgsFunction == nil && len(c.ValidArgs) == 0:
 			c.ValidArgsFunction = fixed()
 		}
 		c.LocalFlags().VisitAll(func(f *pflag.Flag) {

@@ -17,8 +17,13 @@ import (
 func (a *app) deleteCommand() *cobra.Command {
 	var dryRun bool
 	c := &cobra.Command{
-		Use:        "delete NUMBER…",
-		Short:      "Delete snapshots; their records stay",
+		Use:   "delete NUMBER…",
+		Short: "Delete snapshots; their records stay",
+		Long: "delete deletes the subvolumes of snapshots, after it asked. What happened in them is still known: \"txctl\n" +
+			"log\", \"txctl show\" and \"txctl blame\" show it. Not deleted are what runs, what boots next, the last good one,\n" +
+			"what is open or pinned, the system as txupd found it, and a snapshot whose writes to shared trees are still to\n" +
+			"be handed over (5). A wrong number deletes none of them.",
+		Example:    "  txctl delete 3 4\n  txctl delete -y 5",
 		SuggestFor: []string{"rm", "remove"},
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {

@@ -45,6 +45,7 @@ func (a *app) journalCommand() *cobra.Command {
 	}, &cobra.Command{
 		Use:   "check",
 		Short: "Check the journal, as \"txctl verify\" does",
+		Long:  "check is \"txctl verify\" without --head.",
 		Args:  noArguments,
 		RunE:  func(*cobra.Command, []string) error { return a.verify("") },
 	})

@@ -22,7 +22,11 @@ func (a *app) beginCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "begin",
 		Short: "Open a transaction that waits for commands and for its commit, and print its number",
-		Args:  noArguments,
+		Long: "begin opens a transaction for more than one command: \"txctl exec\" runs them, \"txctl commit\" makes the\n" +
+			"snapshot what boots next, \"txctl discard\" gives it up. It outlives restarts of the daemon and reboots,\n" +
+			"until it expires. Others cannot begin one meanwhile.",
+		Example: "  txctl begin -m \"move to postgresql 17\"\n  txctl exec -- apt-get -y install postgresql-17\n  txctl exec -- pg_dropcluster 15 main\n  txctl commit",
+		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			about, err := m.about(a, "")
 			if err != nil {
@@ -248,6 +252,8 @@ func (a *app) discardCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "discard [NUMBER]",
 		Short: "Give up an open transaction, or one that is at work",
+		Long: "discard undoes a transaction that is not committed yet; the record of it stays. If a command runs in\n" +
+			"it, you are asked first, and the command is ended. What is committed is taken back by \"txctl rollback\".",
 		RunE: func(c *cobra.Command, args []string) error {
 			a.unrecorded("discard")
 			_, t, err := a.named(c, args)

@@ -19,7 +19,9 @@ func (a *app) pkgCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "pkg",
 		Short: "Add, remove and list packages",
-		Args:  a.noVerb,
+		Long: "pkg changes the packages of the system with its own package manager, apt or zypper, in a new snapshot.\n" +
+			"\"txctl update\" brings all of them up to date.",
+		Args: a.noVerb,
 		RunE: func(*cobra.Command, []string) error {
 			return usagef("\"txctl pkg --help\" lists what there is", "txctl pkg: add, remove or list is missing")
 		},
@@ -29,11 +31,18 @@ func (a *app) pkgCommand() *cobra.Command {
 		return d.PackageAdd(a.urged, names, about)
 	})
 	add.Short = "Install packages in a new snapshot and make that what boots next"
+	add.Long = "add installs packages, or brings them up to date where they are installed, with what they need. A name is\n" +
+		"what the package manager takes, with apt also NAME=VERSION. Configuration files that were edited stay as\n" +
+		"they are. If the package manager fails, nothing is changed (3)."
+	add.Example = "  txctl pkg add htop -m \"for the on-call team\"\n  txctl pkg add --dry-run nginx"
 	add.SuggestFor = []string{"install", "in", "get"}
 	remove := a.changePackages("remove", "removing", func(d daemon, names []string, about busclient.About) (transaction, error) {
 		return d.PackageRemove(a.urged, names, about)
 	})
 	remove.Short = "Remove packages in a new snapshot and make that what boots next"
+	remove.Long = "remove removes packages, and those that need them. Configuration files that were edited stay, as the\n" +
+		"package manager leaves them. --dry-run shows what would go."
+	remove.Example = "  txctl pkg remove telnetd -m \"nobody needs it\""
 	remove.Aliases, remove.SuggestFor = []string{"rm"}, []string{"uninstall", "erase", "del"}
 	c.AddCommand(add, remove, a.pkgListCommand())
 	return c
@@ -210,6 +219,7 @@ func (a *app) pkgListCommand() *cobra.Command {
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List the packages of a snapshot",
+		Example: "  txctl pkg list\n  txctl pkg list --from booted --json",
 		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			if from != "" {

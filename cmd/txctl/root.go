@@ -75,6 +75,8 @@ func (a *app) root() *cobra.Command {
 		a.noteCommand(), a.tagCommand(), a.pinCommand(), a.unpinCommand(), a.outputCommand(), a.replayCommand(), a.grepCommand(),
 		a.verifyCommand(), a.journalCommand(), a.rollbackCommand(), a.bootOnceCommand(), a.deleteCommand(), a.doctorCommand(), a.setupCommand(), a.configCommand(), a.versionCommand(), a.completionCommand())
 	root.CompletionOptions.DisableDefaultCmd = true // ours is in completion.go
+	root.SetHelpCommand(a.helpCommand())
+	a.helpIn(root)
 	return root
 }
 
@@ -133,6 +135,7 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Show the versions of txctl and of the daemon",
+		Long:  "version shows both. They may differ after an update or a rollback, until the daemon is started again.",
 		Args:  noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			doc := struct {

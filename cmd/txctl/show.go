@@ -20,6 +20,10 @@ func (a *app) showCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show NUMBER|booted|default|pending|last-good",
 		Short: "Show everything that is known of a snapshot and its transaction",
+		Long: "show shows who made a snapshot, when, why and from what, the commands, the packages and files that they\n" +
+			"changed and what they did to files in /etc, notes and tags, how it booted, and what became of what it wrote\n" +
+			"to shared trees. Transactions that failed and snapshots that were deleted have a record too.",
+		Example: "  txctl show pending\n  txctl show 7 --files",
 		RunE: func(c *cobra.Command, args []string) error {
 			name, err := oneSnapshot(c, args)
 			if err != nil {

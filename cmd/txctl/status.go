@@ -13,8 +13,11 @@ func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Show what runs, what boots next and what to do",
-		Args:  noArguments,
-		RunE:  func(*cobra.Command, []string) error { return a.status() },
+		Long: "status shows the snapshot that runs, the one that boots next and what is different between them, whether\n" +
+			"a reboot is needed, the transaction that is in progress, and what waits for a decision. txctl without a\n" +
+			"verb shows the same.",
+		Args: noArguments,
+		RunE: func(*cobra.Command, []string) error { return a.status() },
 	}
 }
 

@@ -11,8 +11,13 @@ import (
 func (a *app) updateCommand() *cobra.Command {
 	var m making
 	c := &cobra.Command{
-		Use:        "update",
-		Short:      "Bring every package up to date in a new snapshot and make that what boots next",
+		Use:   "update",
+		Short: "Bring every package up to date in a new snapshot and make that what boots next",
+		Long: "update reads the package lists anew and brings every package up to date: with apt as dist-upgrade does,\n" +
+			"with zypper as update, or as dup on systems that follow their repositories. Where nothing is to be updated,\n" +
+			"no snapshot is made; --unchanged-exit tells that from success. If the package manager fails, nothing is\n" +
+			"changed (3).",
+		Example:    "  txctl update\n  txctl update --unchanged-exit --wait -m nightly",
 		SuggestFor: []string{"upgrade", "dup", "dist-upgrade"},
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
