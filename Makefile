@@ -4,7 +4,7 @@ BIN ?= bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GOFLAGS_BUILD := -buildvcs=false -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 
-.PHONY: help build build-race build-failpoint install demo demo-shell test fuzz test-machine test-machine-all bench lint clean
+.PHONY: help build build-race build-failpoint man install demo demo-shell test fuzz test-machine test-machine-all bench lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' Makefile
@@ -22,7 +22,14 @@ build-failpoint: $(BIN)/txctl ## the same, with places at which it can be made t
 $(BIN)/txctl:
 	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o $@ ./cmd/txctl
 
-install: build ## what a package would install, below DESTDIR
+# Man pages have the date of what they are made of.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
+
+man: $(BIN)/txctl ## bin/man: a page for each verb and file
+	@rm -rf $(BIN)/man
+	$(BIN)/txctl help --json | go run ./scripts/mangen -version $(VERSION) docs/man $(BIN)/man
+
+install: build man ## what a package would install, below DESTDIR
 	@BIN=$(BIN) scripts/install "$(DESTDIR)"
 
 demo: ## a system on a loop device, updated before your eyes

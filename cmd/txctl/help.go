@@ -30,6 +30,7 @@ type helpOption struct {
 	Value     string `json:"value"` // what its value is, "" where it takes none
 	Usage     string `json:"usage"`
 	Default   string `json:"default"` // "" where that says nothing
+	Below     bool   `json:"below"`   // the verbs below take it too
 }
 
 func (a *app) helpCommand() *cobra.Command {
@@ -87,7 +88,7 @@ func helpOn(c *cobra.Command) helpVerb {
 	}
 	c.NonInheritedFlags().VisitAll(func(f *pflag.Flag) {
 		value, usage := pflag.UnquoteUsage(f)
-		o := helpOption{Name: f.Name, Shorthand: f.Shorthand, Value: value, Usage: usage, Default: f.DefValue}
+		o := helpOption{Name: f.Name, Shorthand: f.Shorthand, Value: value, Usage: usage, Default: f.DefValue, Below: c.PersistentFlags().Lookup(f.Name) == f}
 		if slices.Contains([]string{"false", "[]"}, o.Default) {
 			o.Default = ""
 		}

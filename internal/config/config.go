@@ -133,6 +133,8 @@ type Value struct {
 	// Origin is FILE:LINE, or "default".
 	Origin string `json:"origin"`
 	Doc    string `json:"doc"`
+	// Wants says what is accepted.
+	Wants string `json:"-"`
 }
 
 // Text is the value as it would stand in a file.
@@ -146,7 +148,7 @@ func (c *Config) Values() []Value {
 		if !set {
 			origin = "default"
 		}
-		values = append(values, Value{Key: s.key, Value: s.get(), Origin: origin, Doc: s.doc})
+		values = append(values, Value{Key: s.key, Value: s.get(), Origin: origin, Doc: s.doc, Wants: s.wants})
 	}
 	return values
 }
