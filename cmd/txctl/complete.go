@@ -225,7 +225,7 @@ func (a *app) completeTransactions(*cobra.Command, []string, string) ([]cobra.Co
 		for _, r := range doc.Records {
 			text := r.Message
 			if r.Phase != record.Committed {
-				text = string(r.Phase) + ": " + text
+				text = strings.TrimSuffix(string(r.Phase)+": "+text, ": ")
 			}
 			found = append(found, described(strconv.FormatUint(r.Number, 10), text))
 		}
