@@ -46,7 +46,7 @@ func (m *making) once(flags *pflag.FlagSet) {
 
 // strictFlag is for verbs that commit.
 func (m *making) strictFlag(flags *pflag.FlagSet) {
-	flags.BoolVar(&m.strict, "strict", false, "change nothing where edits of the running /etc conflict with the snapshot's (11)")
+	flags.BoolVar(&m.strict, "strict", false, "change nothing where edits of the running /etc conflict with the snapshot's")
 }
 
 // about checks the options and makes what the daemon is told. what is kept as
