@@ -150,6 +150,28 @@ func (mute) PackageList(context.Context, string) (bus.Packages, error) {
 }
 func (mute) Close() error { return nil }
 
+// A daemon that does not come to an answer keeps nobody waiting.
+func TestCompletionIsNotWaitedForWithoutEnd(t *testing.T) {
+	asked := false
+	newFake(t).completed(func(a *app) {
+		a.client = hesitant{asked: func(ctx context.Context) { _, asked = ctx.Deadline() }}
+	}, "delete ")
+	if !asked {
+		t.Error("the daemon was not asked, or has all the time that it wants")
+	}
+}
+
+// hesitant tells how long it is waited for.
+type hesitant struct {
+	mute
+	asked func(context.Context)
+}
+
+func (h hesitant) List(ctx context.Context) (bus.List, error) {
+	h.asked(ctx)
+	return bus.List{}, context.DeadlineExceeded
+}
+
 // A new verb or option gets the names of files from the shell unless somebody
 // thinks of it, and they are almost never what it takes.
 func TestWhatIsCompletedIsDecidedForEveryVerbAndOption(t *testing.T) {
