@@ -19,6 +19,7 @@ func (a *app) bootOnceCommand() *cobra.Command {
 		Short: "Boot a snapshot at the next boot, and only then",
 		Long: "boot-once boots a snapshot one time: to try it, or to look at it. The boot after that is again\n" +
 			"one of what boots by default. --cancel takes it back.",
+		Example: "  txctl boot-once 7\n  txctl boot-once --cancel",
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := atMostOne(c, args); err != nil {
 				return err

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/spf13/cobra"
+
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/config"
 	"github.com/txupd/txupd/internal/fault"
@@ -149,24 +151,45 @@ func TestCommandsInDocumentsAreAccepted(t *testing.T) {
 				default:
 					continue
 				}
-				for _, args := range commands(line) {
-					seen++
-					f := newFake(t)
-					f.open = &bus.Transaction{Number: 4}
-					f.cast = "{}\n"
-					got := f.txctlWith(func(a *app) {
-						a.getenv = func(name string) string { return map[string]string{"EDITOR": "true"}[name] }
-					}, strings.NewReader(""), append([]string{"--yes"}, args...)...) // nobody is there to be asked
-					if got.code == fault.Usage {
-						t.Errorf("%s: %q: %s", name, line, got.stderr)
-					}
-				}
+				seen += accepted(t, name, line)
 			}
 		}
 	}
 	if seen < 60 {
 		t.Errorf("only %d command lines were found", seen)
 	}
+}
+
+// Examples of --help can be typed, too.
+func TestExamplesAreAccepted(t *testing.T) {
+	seen := 0
+	root := newApp(nil, &locked{}, &locked{}, func(string) string { return "" }).root()
+	eachVerb(root, func(c *cobra.Command) {
+		for line := range strings.Lines(c.Example) {
+			seen += accepted(t, c.CommandPath(), strings.ReplaceAll(strings.TrimSpace(line), "$(ssh safe cat head)", "J:3:00"))
+		}
+	})
+	if seen < 40 {
+		t.Errorf("only %d examples were found", seen)
+	}
+}
+
+// accepted gives the commands of a line to the fake daemon, and counts them.
+func accepted(t *testing.T, where, line string) (seen int) {
+	t.Helper()
+	for _, args := range commands(line) {
+		seen++
+		f := newFake(t)
+		f.open = &bus.Transaction{Number: 4}
+		f.cast = "{}\n"
+		got := f.txctlWith(func(a *app) {
+			a.getenv = func(name string) string { return map[string]string{"EDITOR": "true"}[name] }
+		}, strings.NewReader(""), append([]string{"--yes"}, args...)...) // nobody is there to be asked
+		if got.code == fault.Usage {
+			t.Errorf("%s: %q: %s", where, line, got.stderr)
+		}
+	}
+	return seen
 }
 
 // What is named in the text, `txctl rollback --etc=keep`, is a verb with its options.

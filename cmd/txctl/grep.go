@@ -20,9 +20,10 @@ func (a *app) grepCommand() *cobra.Command {
 	var limit string
 	var ignoreCase bool
 	c := &cobra.Command{
-		Use:   "grep TEXT",
-		Short: "Find a text in what the commands of all transactions printed",
-		Long:  "grep shows the lines of recorded output that hold TEXT, as it is and not as a pattern, those of the newest\ntransaction first. \"txctl log --grep\" looks into messages and notes.",
+		Use:     "grep TEXT",
+		Short:   "Find a text in what the commands of all transactions printed",
+		Long:    "grep shows the lines of recorded output that hold TEXT, as it is and not as a pattern, those of the newest\ntransaction first. \"txctl log --grep\" looks into messages and notes.",
+		Example: "  txctl grep -i 'could not resolve'",
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usagef("usage: txctl "+c.Use, "txctl grep: TEXT is missing")

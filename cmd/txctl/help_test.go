@@ -66,6 +66,9 @@ func TestEveryVerbSaysWhatItDoes(t *testing.T) {
 			if o.Usage == "" {
 				t.Errorf("%s --%s: nothing says what it does", v.Name, o.Name)
 			}
+			if slices.Contains([]string{"string", "stringArray", "uint"}, o.Value) {
+				t.Errorf("%s --%s: nothing says what its value is", v.Name, o.Name)
+			}
 		}
 		for _, below := range v.Verbs {
 			check(below)

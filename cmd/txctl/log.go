@@ -25,7 +25,8 @@ func (a *app) logCommand() *cobra.Command {
 		Long: "log shows the transactions that all the given conditions select, newest first. A time is a date\n" +
 			"(2026-03-14, \"2026-03-14 15:04\"), \"today\", \"yesterday\", or how long ago it was (90m, 36h, 2d, 1w).\n" +
 			"A path selects what changed it or something below it; * ? [a-z] and ** (also across /) match.",
-		Args: noArguments,
+		Example: "  txctl log --since 2d --full\n  txctl log --package nginx --state bad\n  txctl log --path '/etc/ssh/**' --actor anna",
+		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if full && oneline {
 				return usagef("one of both is accepted", "txctl log: --full and --oneline exclude each other")
@@ -65,13 +66,13 @@ func (a *app) logCommand() *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.StringVarP(&limit, "limit", "n", "", "show at most this `number` of transactions")
-	flags.StringVar(&filter.Package, "package", "", "only those that changed this package")
+	flags.StringVar(&filter.Package, "package", "", "only those that changed this `package`")
 	flags.StringVar(&filter.Path, "path", "", "only those that changed this `path`, what is below it, or what matches it")
 	flags.StringVar(&since, "since", "", "only those begun at this `time` or later")
 	flags.StringVar(&until, "until", "", "only those begun before this `time`")
 	flags.StringVar(&filter.Actor, "actor", "", "only those of this `user` or unit")
-	flags.StringVar(&filter.State, "state", "", "only those that are "+strings.Join(bus.States[:len(bus.States)-1], ", ")+" or "+bus.States[len(bus.States)-1])
-	flags.StringVar(&filter.Tag, "tag", "", "only those with this tag")
+	flags.StringVar(&filter.State, "state", "", "only those in this `state`: "+strings.Join(bus.States[:len(bus.States)-1], ", ")+" or "+bus.States[len(bus.States)-1])
+	flags.StringVar(&filter.Tag, "tag", "", "only those with this `tag`")
 	flags.StringVar(&filter.Text, "grep", "", "only those whose message or notes hold this `text`, in whatever case")
 	flags.BoolVar(&full, "full", false, "show each with its commands and packages")
 	flags.BoolVar(&oneline, "oneline", false, "show one line for each, as is usual")

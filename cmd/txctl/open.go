@@ -113,6 +113,7 @@ func (a *app) execCommand() *cobra.Command {
 		Short:                 "Run one more command in an open transaction",
 		Long: "exec runs a command in an open transaction, which stays open whatever its exit status. That is\n" +
 			"the one of txctl; failures of our own exit with 125. With --json its output goes to standard error.",
+		Example: "  txctl exec -- apt-get -y install postgresql-17\n  txctl exec 7 -- touch /usr/local/one",
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		named, argv, err := afterDashes(c, args, 1, false)

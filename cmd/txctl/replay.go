@@ -58,6 +58,7 @@ func (a *app) replayCommand() *cobra.Command {
 		Long: "replay plays a recorded shell back at the speed at which it went; Ctrl-C ends it. What was typed and not\n" +
 			"shown, passwords for example, was never recorded. --cast prints the recording itself (asciicast v2), as\n" +
 			"other players take it.",
+		Example: "  txctl replay 7 --speed 4\n  txctl replay 7 --cast > shell.cast",
 		RunE: func(c *cobra.Command, args []string) error {
 			name, err := oneSnapshot(c, args)
 			if err != nil {

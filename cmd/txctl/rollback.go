@@ -34,6 +34,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 			"/etc comes back as it was then. With --etc=keep a new snapshot is made, into whose /etc what was edited on\n" +
 			"the running system since that was committed is merged, and goes on to be until the reboot; what packages or\n" +
 			"transactions changed in /etc stays behind with them. Conflicts are listed by \"txctl etc\".",
+		Example: "  txctl rollback --dry-run\n  txctl rollback 4\n  txctl rollback 4 --etc=keep",
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := atMostOne(c, args); err != nil {
 				return err

@@ -22,6 +22,7 @@ func (a *app) shellCommand() *cobra.Command {
 			"changed boots next, whatever its exit status, which is that of txctl too.\n" +
 			"Where standard input is no terminal, /bin/sh reads its commands from there, and as with\n" +
 			"\"txctl run\" nothing is changed if it fails.",
+		Example: "  txctl shell -m \"tune the database\"\n  txctl shell -- bash --norc",
 	}
 	m.flags(a, c.Flags())
 	m.once(c.Flags())

@@ -20,7 +20,8 @@ func (a *app) verifyCommand() *cobra.Command {
 		Long: "verify goes through the whole journal: the chain of events, the records that they give, lists of files\n" +
 			"and indexes. It names what was edited, removed or reordered, looks for the heads that were printed to the\n" +
 			"system journal, and with --head for one that was kept elsewhere.",
-		Args: noArguments,
+		Example: "  txctl verify\n  txctl verify --head \"$(ssh safe cat head)\"",
+		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if c.Flags().Changed("head") && strings.Count(head, ":") != 2 {
 				return usagef("JOURNAL:NUMBER:HASH is accepted, as \"txctl verify\" prints it", "--head: %s is no head", short(head))

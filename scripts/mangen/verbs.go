@@ -124,6 +124,9 @@ func (m *manual) verbPage(v, root verb) string {
 	}
 	p.section("See also")
 	p.line(".BR txctl (1),")
+	if above := v.Name[:strings.LastIndexByte(v.Name, ' ')]; above != root.Name {
+		p.line(".BR %s (1),", escaped(strings.ReplaceAll(above, " ", "-")))
+	}
 	p.line(".BR txupd.toml (5),")
 	p.line(".BR txupd (8)")
 	return p.String()
