@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -172,23 +174,32 @@ func (h hesitant) List(ctx context.Context) (bus.List, error) {
 	return bus.List{}, context.DeadlineExceeded
 }
 
-// A new verb or option gets the names of files from the shell unless somebody
-// thinks of it, and they are almost never what it takes.
-func TestWhatIsCompletedIsDecidedForEveryVerbAndOption(t *testing.T) {
+// What nobody thought of must not offer the names of files, and a new verb that
+// takes what is known has to complete it.
+func TestWhatCanBeListedIsCompleted(t *testing.T) {
 	a := newApp(nil, &locked{}, &locked{}, func(string) string { return "" })
 	root := a.root()
 	a.complete(root)
+	arguments, options := a.completedArguments(), a.completedOptions()
+	listed := regexp.MustCompile(`NUMBER|PATH|PACKAGE|\[A`)
 	eachVerb(root, func(c *cobra.Command) {
 		if c.ValidArgsFunction == nil && len(c.ValidArgs) == 0 {
-			t.Errorf("%s: nothing says what its arguments are", c.CommandPath())
+			t.Errorf("%s offers the names of files", c.CommandPath())
+		}
+		if listed.MatchString(c.Use) && arguments[c.CommandPath()] == nil && c.CommandPath() != "txctl pkg add" {
+			t.Errorf("%s completes nothing", c.Use)
 		}
 		c.LocalFlags().VisitAll(func(flag *pflag.Flag) {
 			if _, decided := c.GetFlagCompletionFunc(flag.Name); !decided && flag.NoOptDefVal == "" {
-				t.Errorf("%s --%s: nothing says what its values are", c.CommandPath(), flag.Name)
+				t.Errorf("%s --%s offers the names of files", c.CommandPath(), flag.Name)
+			}
+			value, _ := pflag.UnquoteUsage(flag)
+			if slices.Contains([]string{"snapshot", "path", "package", "tag", "state"}, value) && options[flag.Name] == nil {
+				t.Errorf("%s --%s completes no %s", c.CommandPath(), flag.Name, value)
 			}
 		})
 	})
-	for path := range a.completedArguments() {
+	for path := range arguments {
 		if c, rest, err := root.Find(strings.Fields(path)[1:]); err != nil || len(rest) > 0 || c.CommandPath() != path {
 			t.Errorf("%q is completed, and is no verb", path)
 		}
