@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+
 	"github.com/txupd/txupd/internal/fault"
 )
 
@@ -77,5 +79,36 @@ func TestEveryVerbSaysWhatItDoes(t *testing.T) {
 	check(root)
 	if seen < 35 {
 		t.Errorf("only %d verbs", seen)
+	}
+}
+
+func TestHelpListsEveryVerbOnce(t *testing.T) {
+	root := newApp(nil, &locked{}, &locked{}, func(string) string { return "" }).root()
+	root.InitDefaultHelpCmd()
+	eachVerb(root, func(c *cobra.Command) {
+		seen := map[string]int{}
+		for _, g := range groupsOf(c) {
+			for _, verb := range g.Verbs {
+				seen[verb]++
+			}
+		}
+		for _, below := range c.Commands() {
+			if want := map[bool]int{true: 0, false: 1}[below.Hidden]; seen[below.Name()] != want {
+				t.Errorf("%s is listed %d times", below.CommandPath(), seen[below.Name()])
+			}
+			delete(seen, below.Name())
+		}
+		if len(seen) > 0 {
+			t.Errorf("%s: %v are listed, and are no verbs", c.CommandPath(), seen)
+		}
+	})
+	got := newFake(t).txctl(nil, "help").stdout
+	for _, want := range []string{"\nUsage: txctl [OPTION…] [VERB]\n", "\nChange the system:\n  pkg ", "\nMore verbs:\n", "\nOptions of all verbs:\n  -h, --help "} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "completion") || strings.Contains(got, "[command]") || strings.Contains(got, "help for") {
+		t.Errorf("words of the library's, or what is hidden:\n%s", got)
 	}
 }

@@ -24,6 +24,10 @@ type verb struct {
 	Hidden  bool
 	Options []option
 	Verbs   []verb
+	Groups  []struct {
+		Title string
+		Verbs []string
+	}
 }
 
 type option struct {
@@ -134,7 +138,7 @@ func (m *manual) verbPage(v, root verb) string {
 
 // synopsis shows what is to be typed: words as they are bold, what stands for something in italics.
 func synopsis(v verb) string {
-	words := strings.Fields(strings.TrimSuffix(strings.TrimPrefix(v.Usage, v.Name), "[flags]"))
+	words := strings.Fields(strings.TrimPrefix(v.Usage, v.Name))
 	for i, w := range words {
 		if w == "--" || strings.HasPrefix(w, "--") || w == strings.ToLower(w) {
 			words[i] = bold(w)
@@ -142,18 +146,21 @@ func synopsis(v verb) string {
 			words[i] = italic(w)
 		}
 	}
-	text := bold(v.Name) + " " + italic("[OPTION…]")
-	if len(words) > 0 {
-		text += " " + strings.Join(words, " ")
-	}
-	return text
+	return bold(v.Name) + " " + strings.Join(words, " ")
 }
 
 // verbs lists those below v, each with where it is described.
 func (p *page) verbs(v verb) {
-	for _, below := range v.Verbs {
-		if !below.Hidden {
-			p.item(bold(strings.TrimPrefix(below.Name, v.Name+" ")), fmt.Sprintf("%s: %s(1).", below.Short, below.title()))
+	for _, group := range v.Groups {
+		if len(v.Groups) > 1 {
+			p.line(".SS %s", escaped(group.Title))
+		}
+		for _, name := range group.Verbs {
+			for _, below := range v.Verbs {
+				if below.Name == v.Name+" "+name {
+					p.item(bold(name), fmt.Sprintf("%s: %s(1).", below.Short, below.title()))
+				}
+			}
 		}
 	}
 }
