@@ -6,10 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 
 	"github.com/txupd/txupd/internal/bus"
@@ -219,6 +221,25 @@ func TestVerbsInDocumentsExist(t *testing.T) {
 	}
 	if seen < 40 {
 		t.Errorf("only %d were found", seen)
+	}
+}
+
+func TestTheGuideListsEveryExitCode(t *testing.T) {
+	var got []string
+	for _, row := range regexp.MustCompile(`(?m)^\| (\d+) \|`).FindAllStringSubmatch(documents(t)["docs/automation.md"], -1) {
+		got = append(got, row[1])
+	}
+	var want []string
+	for _, code := range []int{
+		0, fault.Exit(fault.ErrFailed), fault.Usage, fault.Exit(fault.ErrPackageManager), fault.Exit(fault.ErrNotFound), fault.Exit(fault.ErrProtected),
+		fault.Exit(fault.ErrBusy), fault.Exit(fault.ErrStale), fault.Exit(fault.ErrNoSpace), fault.Exit(fault.ErrNotAuthorized),
+		fault.Exit(fault.ErrNotSupported), fault.Exit(fault.ErrConflicts), fault.Exit(fault.ErrUnreconciled), fault.Unchanged, fault.Own,
+		fault.Exit(fault.ErrCancelled),
+	} {
+		want = append(want, strconv.Itoa(code))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
