@@ -45,6 +45,7 @@ type fake struct {
 	command func(in io.Reader, out, errs io.Writer) int32
 	// cancelled is closed by Cancel.
 	cancelled chan struct{}
+	events    []bus.Event // for Watch
 	once      sync.Once
 	began     chan struct{} // closed when a transaction is attached to
 	input     busclient.Input
@@ -241,6 +242,13 @@ func (f *fake) Delete(_ context.Context, n uint64) error {
 	return f.refuse
 }
 
+// Watch tells of what was prepared.
+func (f *fake) Watch(_ context.Context, fn func(bus.Event)) error {
+	for _, e := range f.events {
+		fn(e)
+	}
+	return nil
+}
 func (f *fake) WhileBusy(ctx context.Context, try func() error, busy func(error)) error {
 	for {
 		err := try()

@@ -83,7 +83,7 @@ func groupsOf(c *cobra.Command) []helpGroup {
 		groups = []helpGroup{
 			{"Change the system", []string{"pkg", "update", "run", "shell"}},
 			{"Change it in several steps", []string{"begin", "exec", "commit", "discard"}},
-			{"Look", []string{"status", "list", "tree", "show", "diff", "etc"}},
+			{"Look", []string{"status", "list", "tree", "show", "diff", "etc", "watch"}},
 			{"Look back", []string{"log", "blame", "output", "replay", "grep", "verify", "journal"}},
 			{"Go back, keep and delete", []string{"rollback", "boot-once", "pin", "unpin", "delete"}},
 			{"Write down", []string{"note", "tag"}},

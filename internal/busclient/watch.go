@@ -1,0 +1,136 @@
+// What happens, as it happens.
+
+package busclient
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"github.com/txupd/txupd/internal/bus"
+)
+
+// Watch calls fn for everything that happens until ctx ends, whichever daemon
+// tells it: one that leaves for lack of work, and is started again, is no end.
+func (c *Client) Watch(ctx context.Context, fn func(bus.Event)) error {
+	signals := make(chan *dbus.Signal, 256)
+	c.conn.Signal(signals)
+	defer c.conn.RemoveSignal(signals)
+	if err := c.conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(bus.Name), dbus.WithMatchPathNamespace(bus.Path)); err != nil {
+		return fmt.Errorf("cannot listen to the daemon: %w", err)
+	}
+	st, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	var w watcher
+	if st.Default != nil {
+		w.next = st.Default.Number
+	}
+	tell := func(e bus.Event) {
+		e.Time = time.Now()
+		fn(e)
+	}
+	tell(bus.Event{Event: bus.EventWatching, Number: w.next})
+	if t := st.Transaction; t != nil {
+		tell(bus.Event{Event: bus.EventBegan, Number: t.Number, Kind: t.Kind, Message: t.Message})
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case sig, ok := <-signals:
+			if !ok {
+				return errEnded
+			}
+			if e, ok := w.event(sig); ok {
+				tell(e)
+			}
+		}
+	}
+}
+
+// watcher makes events of signals.
+type watcher struct{ next uint64 }
+
+func (w *watcher) event(sig *dbus.Signal) (bus.Event, bool) {
+	path := string(sig.Path)
+	switch sig.Name {
+	case bus.ObjectsInterface + ".InterfacesAdded":
+		var object dbus.ObjectPath
+		var interfaces map[string]map[string]dbus.Variant
+		if dbus.Store(sig.Body, &object, &interfaces) != nil {
+			return bus.Event{}, false
+		}
+		return added(string(object), interfaces)
+	case bus.ObjectsInterface + ".InterfacesRemoved":
+		var object dbus.ObjectPath
+		var interfaces []string
+		if dbus.Store(sig.Body, &object, &interfaces) != nil {
+			return bus.Event{}, false
+		}
+		n, err := bus.NumberIn(string(object), bus.SnapshotPrefix)
+		return bus.Event{Event: bus.EventRemoved, Number: n}, err == nil
+	case bus.PropertiesInterface + ".PropertiesChanged":
+		return w.changed(path, sig.Body)
+	}
+	n, err := bus.NumberIn(path, bus.TransactionPrefix)
+	if err != nil {
+		return bus.Event{}, false
+	}
+	e := bus.Event{Number: n}
+	switch strings.TrimPrefix(sig.Name, bus.TransactionInterface+".") {
+	case "Progress":
+		var fraction float64
+		e.Event, err = bus.EventProgress, dbus.Store(sig.Body, &e.Phase, &fraction, &e.Text)
+		if fraction >= 0 {
+			e.Fraction = &fraction
+		}
+	case "CommandFinished":
+		var command uint32
+		e.Exit = new(int32)
+		e.Event, err = bus.EventCommand, dbus.Store(sig.Body, &command, e.Exit)
+	case "Finished":
+		e.Event, err = bus.EventEnded, dbus.Store(sig.Body, &e.Phase, &e.Error, &e.ErrorMessage)
+	default:
+		return bus.Event{}, false
+	}
+	return e, err == nil
+}
+
+// added is a new object.
+func added(path string, interfaces map[string]map[string]dbus.Variant) (bus.Event, bool) {
+	text := func(properties map[string]dbus.Variant, name string) string {
+		s, _ := properties[name].Value().(string)
+		return s
+	}
+	if p, ok := interfaces[bus.TransactionInterface]; ok {
+		n, err := bus.NumberIn(path, bus.TransactionPrefix)
+		return bus.Event{Event: bus.EventBegan, Number: n, Kind: text(p, "Kind"), Message: text(p, "Message")}, err == nil
+	}
+	if p, ok := interfaces[bus.SnapshotInterface]; ok {
+		n, err := bus.NumberIn(path, bus.SnapshotPrefix)
+		return bus.Event{Event: bus.EventAdded, Number: n, Phase: text(p, "Phase"), Message: text(p, "Message")}, err == nil
+	}
+	return bus.Event{}, false
+}
+
+// changed: of the manager's properties what boots next is of interest.
+func (w *watcher) changed(path string, body []any) (bus.Event, bool) {
+	var name string
+	var properties map[string]dbus.Variant
+	var gone []string
+	if path != bus.Path || dbus.Store(body, &name, &properties, &gone) != nil || name != bus.ManagerInterface {
+		return bus.Event{}, false
+	}
+	object, _ := properties["Default"].Value().(dbus.ObjectPath)
+	n, err := bus.NumberIn(string(object), bus.SnapshotPrefix)
+	if err != nil || n == w.next {
+		return bus.Event{}, false
+	}
+	w.next = n
+	return bus.Event{Event: bus.EventNext, Number: n}, true
+}
