@@ -104,12 +104,13 @@ func (l *logBuffer) size() uint64 {
 
 // options of a system.
 type options struct {
-	layout  string // "opensuse" if empty
-	zypper  bool
-	sizeMiB int      // of the disk, 4096 if 0
-	mkfs    []string // further arguments of mkfs.btrfs
-	prepare func(root string) error
-	daemon  []string // further arguments
+	layout   string // "opensuse" if empty
+	zypper   bool
+	sizeMiB  int      // of the disk, 4096 if 0
+	mkfs     []string // further arguments of mkfs.btrfs
+	prepare  func(root string) error
+	daemon   []string                         // further arguments
+	programs func() (testbed.Programs, error) // those of this checkout if nil
 	// faults is the file that arms failpoints; "" for a daemon that has none.
 	faults string
 }
@@ -118,6 +119,9 @@ func newSystem(t *testing.T, o options) *system {
 	t.Helper()
 	testbed.NeedRoot(t)
 	build, daemon := programs, []string{}
+	if o.programs != nil {
+		build = o.programs
+	}
 	if o.faults != "" {
 		build, daemon = faultyPrograms, []string{"/usr/bin/env", failpoint.Variable + "=" + o.faults}
 	}
