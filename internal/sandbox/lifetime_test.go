@@ -158,8 +158,14 @@ func TestCloseReleasesTheFileSystem(t *testing.T) {
 	leaveDaemons(t, s)
 	must(t, s.Close())
 	must(t, unix.Unmount(top, 0))
-	// The kernel refuses an exclusive open while the file system is mounted anywhere, in any namespace:
-	// also in one that somebody else on this machine just makes, and has a copy of all mounts until that is done.
+	released(t, device)
+}
+
+// released waits until the file system of a device is mounted nowhere. The kernel refuses an exclusive open while it
+// is mounted anywhere, in any namespace: also in one that somebody else on this machine just makes, and has a copy
+// of all mounts until that is done.
+func released(t *testing.T, device string) {
+	t.Helper()
 	fd, err := unix.Open(device, unix.O_RDONLY|unix.O_EXCL|unix.O_CLOEXEC, 0)
 	for deadline := time.Now().Add(time.Minute); errors.Is(err, unix.EBUSY) && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
