@@ -22,9 +22,9 @@ build-failpoint: $(BIN)/txctl ## the same, with places at which it can be made t
 $(BIN)/txctl:
 	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o $@ ./cmd/txctl
 
-# Man pages have the date of what they are made of.
-export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
-
+# Man pages have the date of what they are made of. Nothing else is told of it:
+# mmdebstrap, for one, would go by it.
+man: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
 man: $(BIN)/txctl ## bin/man: a page for each verb and file
 	@rm -rf $(BIN)/man
 	$(BIN)/txctl help --json | go run ./scripts/mangen -version $(VERSION) docs/man $(BIN)/man
