@@ -83,7 +83,7 @@ type Manager interface {
 	// Update refreshes the sources and upgrades everything.
 	Update(o Options) []Command
 	// Outcome judges a command of this manager by its exit status and by what
-	// it printed on both outputs; the end of a long output is enough.
+	// it printed on both outputs; the end of a long one is enough, in whole lines (Words).
 	Outcome(argv []string, status int, output []byte) Outcome
 	// Metered returns c so that it tells how far it is, and what understands that;
 	// it means what c does, and what it prints is for the meter. A nil Meter: it does not tell.

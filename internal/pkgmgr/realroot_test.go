@@ -80,7 +80,7 @@ func (s system) inside(ctx context.Context, c Command, out, words, told io.Write
 // metered carries what a command prints through its meter.
 type metered struct {
 	Meter
-	words *bytes.Buffer
+	words Words
 	seen  []Progress
 }
 
@@ -108,7 +108,7 @@ func (s system) meters(c Command) (words string, status int, seen []Progress) {
 	if meter == nil {
 		s.t.Fatalf("%q tells nothing of how far it is", c.Argv)
 	}
-	m := &metered{Meter: meter, words: &bytes.Buffer{}}
+	m := &metered{Meter: meter, words: Words{Limit: 1 << 20}}
 	var mu sync.Mutex
 	locked := func(do func(p []byte)) eachByte {
 		return func(p []byte) {
@@ -119,12 +119,12 @@ func (s system) meters(c Command) (words string, status int, seen []Progress) {
 		}
 	}
 	status, err := s.inside(s.t.Context(), c,
-		locked(func(p []byte) { m.words.Write(m.Output(p)) }), locked(func(p []byte) { m.words.Write(p) }), locked(m.Status))
+		locked(func(p []byte) { m.words.Add(1, m.Output(p)) }), locked(func(p []byte) { m.words.Add(2, p) }), locked(m.Status))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	m.words.Write(m.Output(nil))
-	return m.words.String(), status, m.seen
+	m.words.Add(1, m.Output(nil))
+	return string(m.words.Bytes()), status, m.seen
 }
 
 // does runs commands up to the first failure and returns its outcome, or that

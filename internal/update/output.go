@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/txupd/txupd/internal/config"
+	"github.com/txupd/txupd/internal/pkgmgr"
 	"github.com/txupd/txupd/internal/sandbox"
 )
 
@@ -276,7 +277,7 @@ func (o *Output) finish() {
 // forget lets go of the file once nobody will ask again.
 func (o *Output) forget() { o.release() }
 
-// tail returns the last limit bytes of everything printed.
+// tail returns the last limit bytes of everything printed, by whole lines.
 func (o *Output) tail(limit int) string {
 	o.mu.Lock()
 	file, size := o.file, o.size
@@ -284,22 +285,15 @@ func (o *Output) tail(limit int) string {
 	if size == 0 {
 		return ""
 	}
-	var last []byte
+	last := pkgmgr.Words{Limit: limit}
 	// A frame's output is read whole, so a failing read shows as a shorter tail.
 	_ = eachFrame(io.NewSectionReader(file, 0, size), func(f frame) error {
-		if f.stream == resized {
-			return nil
-		}
-		last = append(last, f.data...)
-		if len(last) > 2*limit {
-			last = append(last[:0], last[len(last)-limit:]...)
+		if f.stream != resized {
+			last.Add(int(f.stream), f.data)
 		}
 		return nil
 	})
-	if len(last) > limit {
-		last = last[len(last)-limit:]
-	}
-	return string(last)
+	return string(last.Bytes())
 }
 
 // frame is one piece of output.

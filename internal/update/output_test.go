@@ -59,7 +59,7 @@ func TestLateReaderSeesEverything(t *testing.T) {
 	if got := <-errs; got != "oops" {
 		t.Errorf("errors: %q", got)
 	}
-	if got := o.tail(9); got != "wo three!" {
+	if got := o.tail(9); got != "wo three!" { // the errors came before the end of that line
 		t.Errorf("tail: %q", got)
 	}
 	if got := <-read(Stdout, Everything); got != "one two three!" {
