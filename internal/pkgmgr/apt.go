@@ -140,6 +140,15 @@ func verb(argv []string) string {
 	return ""
 }
 
+// beforeVerb is a copy of argv with more words before the verb; false where there is none.
+func beforeVerb(argv []string, words ...string) ([]string, bool) {
+	at := slices.Index(argv, verb(argv))
+	if at < 0 {
+		return argv, false
+	}
+	return slices.Insert(slices.Clone(argv), at, words...), true
+}
+
 // addMissing adds the name of a package. Scripts of packages print what they
 // like among the manager's own words: what is no name is none.
 func addMissing(names []string, name string) []string {

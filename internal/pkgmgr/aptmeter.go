@@ -4,7 +4,6 @@ package pkgmgr
 
 import (
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,14 +11,12 @@ import (
 
 // Metered: apt tells on a descriptor of its own; what people read stays as it is.
 func (apt) Metered(c Command) (Command, Meter) {
-	v := verb(c.Argv)
-	at := slices.Index(c.Argv, v)
-	if at < 0 {
+	argv, ok := beforeVerb(c.Argv, "-o", "APT::Status-Fd=3")
+	if !ok {
 		return c, nil
 	}
-	c.Argv = slices.Insert(slices.Clone(c.Argv), at, "-o", "APT::Status-Fd=3")
-	c.Status = true
-	return c, &aptMeter{verb: v, fetched: download{now: time.Now}}
+	c.Argv, c.Status = argv, true
+	return c, &aptMeter{verb: verb(argv), fetched: download{now: time.Now}}
 }
 
 type aptMeter struct {
@@ -46,8 +43,7 @@ func (m *aptMeter) Output(p []byte) []byte {
 
 func (m *aptMeter) Status(p []byte) { m.status.each(p, m.line) }
 
-// line reads "KIND:WHICH:PERCENT:TEXT". Source: apt's README.progress-reporting;
-// a name in the second field may have an architecture, which apt leaves out there.
+// line reads "KIND:WHICH:PERCENT:TEXT". Source: apt's README.progress-reporting.
 func (m *aptMeter) line(line string) {
 	fields := strings.SplitN(line, ":", 4)
 	if len(fields) < 4 {

@@ -32,7 +32,8 @@ func (apt) Estimate(c Command) (Command, bool) {
 	if v != "install" && v != "dist-upgrade" || slices.Contains(c.Argv, "--simulate") {
 		return Command{}, false
 	}
-	return Command{Argv: slices.Insert(slices.Clone(c.Argv), slices.Index(c.Argv, v), "--print-uris"), Env: c.Env}, true
+	argv, ok := beforeVerb(c.Argv, "--print-uris")
+	return Command{Argv: argv, Env: c.Env}, ok
 }
 
 var (
@@ -133,9 +134,11 @@ func (zypper) Estimate(c Command) (Command, bool) {
 	if v != "install" && v != "update" && v != "dist-upgrade" || slices.Contains(c.Argv, "--dry-run") {
 		return Command{}, false
 	}
-	at := slices.Index(c.Argv, v)
-	argv := slices.Insert(slices.Clone(c.Argv), at+1, "--dry-run")
-	return Command{Argv: slices.Insert(argv, at, "--xmlout"), Env: c.Env}, true
+	argv, ok := beforeVerb(c.Argv, "--xmlout")
+	if ok {
+		argv = slices.Insert(argv, slices.Index(argv, v)+1, "--dry-run")
+	}
+	return Command{Argv: argv, Env: c.Env}, ok
 }
 
 // Need reads what Estimate says. Older versions tell the difference alone.

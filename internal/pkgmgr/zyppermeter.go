@@ -15,13 +15,12 @@ import (
 
 // Metered: zypper tells in its standard output, which then is XML.
 func (zypper) Metered(c Command) (Command, Meter) {
-	v := verb(c.Argv)
-	at := slices.Index(c.Argv, v)
-	if at < 0 {
+	argv, ok := beforeVerb(c.Argv, "--xmlout")
+	if !ok {
 		return c, nil
 	}
-	c.Argv = slices.Insert(slices.Clone(c.Argv), at, "--xmlout")
-	return c, &zypperMeter{verb: v}
+	c.Argv = argv
+	return c, &zypperMeter{verb: verb(argv)}
 }
 
 // zypperMeter reads a stream of elements as it comes. Source: xmlout.rnc of
