@@ -48,7 +48,7 @@ func TestStrangersMayDoNothing(t *testing.T) {
 		without := calls[0] // a call without an interface reaches any method of that name
 		without.Interface = ""
 		calls = append(calls, without)
-		for _, c := range calls {
+		for i, c := range calls {
 			serial, err := r.Send(c)
 			if err != nil {
 				t.Fatal(err)
@@ -59,7 +59,9 @@ func TestStrangersMayDoNothing(t *testing.T) {
 			if !open && len(c.Body) > 128<<10 {
 				open = name == "org.freedesktop.DBus.Error.LimitsExceeded"
 			}
-			if open == (name == faults.Prefix+"NotAuthorized") {
+			// What makes no sense need not come so far that it is asked who calls.
+			rubbish := !open && i > 0 && c.Interface != "" && name == faults.Prefix+"InvalidArgument"
+			if open == (name == faults.Prefix+"NotAuthorized") && !rubbish {
 				t.Errorf("%s at %s for a stranger: %v", m.name(), m.path, err)
 			}
 			if !open {

@@ -130,15 +130,24 @@ func (s *Server) serve(in *incoming) (values []any, err error) {
 	}
 	uid := *in.user
 	c := &call{ctx: s.ctx, from: in.from, path: in.path, number: number}
-	if !m.private { // only a question: it ends with who asked it, and has its turn
+	done := func() {}
+	defer func() { done() }()
+	turn := func() error { // which a question has
+		over, err := s.turns.take(c.ctx, lineKey{uid, m.slow || k.handsOut[name]}, in.sender)
+		if err == nil {
+			done = over
+		}
+		return err
+	}
+	if !m.changes {
 		c.ctx = in.from.ctx
-		done, err := s.turns.take(c.ctx, lineKey{uid, m.slow || k.handsOut[name]}, in.sender)
-		if err != nil {
+	}
+	if m.forAll() {
+		if err := turn(); err != nil {
 			return nil, err
 		}
-		defer done()
 	}
-	if err := s.admits(in, m, c); err != nil {
+	if err := s.admits(in, c); err != nil {
 		return nil, err
 	}
 	if c.args, err = in.arguments(); err != nil {
@@ -153,7 +162,18 @@ func (s *Server) serve(in *incoming) (values []any, err error) {
 	if err := c.options.check(name, m.options); err != nil {
 		return nil, err
 	}
-	changing = m.private
+	if !m.forAll() {
+		if err := s.authorise(in, m.right, takes.names, c); err != nil {
+			return nil, err
+		}
+		// Not before: whoever thinks about a password must not be in anybody's way.
+		if !m.changes {
+			if err := turn(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	changing = m.changes
 	values, err = m.run(c)
 	changing = false
 	if err != nil {
@@ -163,7 +183,7 @@ func (s *Server) serve(in *incoming) (values []any, err error) {
 }
 
 // admits decides what needs no look at the arguments.
-func (s *Server) admits(in *incoming, m method, c *call) error {
+func (s *Server) admits(in *incoming, c *call) error {
 	if in.iface == bus.PeerInterface {
 		return nil
 	}
@@ -172,9 +192,6 @@ func (s *Server) admits(in *incoming, m method, c *call) error {
 	}
 	if s.refuse != nil && in.member != "Introspect" {
 		return s.refuse
-	}
-	if m.private {
-		return s.authorise(c)
 	}
 	return nil
 }

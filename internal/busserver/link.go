@@ -62,6 +62,9 @@ type link struct {
 
 	mu     sync.Mutex // held while a message is written
 	serial uint32
+
+	hearing sync.Mutex
+	heard   map[string]int // by unique name: how many questions wait for its answers
 }
 
 // newLink takes over a socket on which nothing was said yet.
@@ -127,7 +130,7 @@ func (l *link) next() ([]byte, error) {
 		switch {
 		case err == nil && h.kind == dbus.TypeMethodCall:
 			err = l.take(&incoming{header: h, size: int64(len(head)) + body}, head, body)
-		case err == nil && h.sender == busName && body <= maxCall:
+		case err == nil && body <= maxCall && (h.sender == busName || l.hears(h)):
 			return l.whole(head, body)
 		default:
 			// Signals and answers of others: nobody here waits for any.
@@ -137,6 +140,32 @@ func (l *link) next() ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// hear lets the library see answers of one more connection, which we trust.
+func (l *link) hear(unique string) (done func()) {
+	change := func(by int) {
+		l.hearing.Lock()
+		defer l.hearing.Unlock()
+		if l.heard == nil {
+			l.heard = map[string]int{}
+		}
+		if l.heard[unique] += by; l.heard[unique] == 0 {
+			delete(l.heard, unique)
+		}
+	}
+	change(1)
+	return sync.OnceFunc(func() { change(-1) })
+}
+
+// hears reports whether a message is such an answer.
+func (l *link) hears(h header) bool {
+	if h.kind != dbus.TypeMethodReply && h.kind != dbus.TypeError {
+		return false
+	}
+	l.hearing.Lock()
+	defer l.hearing.Unlock()
+	return l.heard[h.sender] > 0
 }
 
 // take reads a call to its end.

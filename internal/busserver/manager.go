@@ -16,6 +16,7 @@ import (
 
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/polkit"
 	"github.com/txupd/txupd/internal/update"
 	"github.com/txupd/txupd/pkg/snapshot"
 )
@@ -31,38 +32,51 @@ func (s *Server) managerMethods() map[string]method {
 	oneGo := append([]string{bus.OptDetach, bus.OptStrict}, about...)
 	run := append([]string{bus.OptStdin, bus.OptTerminal, bus.OptRows, bus.OptColumns, bus.OptTerm}, oneGo...)
 	pkg := append([]string{bus.OptDryRun}, oneGo...)
+	// Who may what, and what it is called where somebody is asked for it or refused.
+	pkgs := func(does string) right { return right{action: polkit.Transact, does: does} }
+	shell := right{action: polkit.Shell, does: "run a command in a new snapshot"}
+	back := right{action: polkit.Rollback, does: "choose which snapshot boots"}
+	configures := func(does string) right { return right{action: polkit.Configure, does: does} }
+	reads := func(does string) right { return right{action: polkit.ReadLog, does: does} }
+	printed, contents := reads("read what commands printed"), reads("read what is in files")
 	return map[string]method{
-		"Begin":         {private: true, options: append([]string{bus.OptExpires}, about...), run: s.begin},
-		"Run":           {private: true, options: run, run: s.run},
-		"Shell":         {private: true, options: run, run: s.shell},
-		"PackageAdd":    {private: true, options: pkg, run: s.packages(update.KindPkgAdd)},
-		"PackageRemove": {private: true, options: pkg, run: s.packages(update.KindPkgRemove)},
-		"Update":        {private: true, options: pkg, run: s.packages(update.KindUpdate)},
-		"Rollback":      {private: true, options: []string{bus.OptAsCommitted, bus.OptRestoreShared, bus.OptMessage, bus.OptEtc}, run: s.rollback},
-		"BootOnce":      {private: true, run: s.bootOnce},
-		"Setup":         {private: true, run: s.setup},
-		"Assess":        {private: true, run: s.assess},
-		"Config":        {run: func(*call) ([]any, error) { return jsonText(s.updater.Settings(), nil) }},
-		"Doctor":        {slow: true, run: func(*call) ([]any, error) { return jsonText(s.updater.Doctor()) }},
-		"Repair":        {private: true, run: s.repair},
-		"Delete":        {private: true, run: s.delete},
-		"Status":        {run: func(*call) ([]any, error) { return jsonText(s.updater.Status()) }},
-		"List":          {run: func(*call) ([]any, error) { return jsonText(s.updater.List()) }},
-		"Show":          {run: s.show},
-		"Log":           {options: logOptions, run: s.logOf},
-		"Tree":          {run: func(*call) ([]any, error) { return s.jsonFile(s.updater.Tree()) }},
-		"Blame":         {options: []string{bus.OptLimit}, run: s.blame},
-		"Diff":          {options: []string{bus.OptNow, bus.OptPaths, bus.OptPatch, bus.OptContext}, run: s.diff},
-		"Etc":           {slow: true, options: []string{bus.OptSnapshot}, run: s.etc},
-		"EtcDiff":       {private: true, options: []string{bus.OptSnapshot, bus.OptPaths, bus.OptNow, bus.OptContext}, run: s.etcDiff},
-		"EtcSides":      {private: true, options: []string{bus.OptSnapshot}, run: s.etcSides},
-		"EtcResolve":    {private: true, options: []string{bus.OptSnapshot, bus.OptContent, bus.OptSeen}, run: s.etcResolve},
-		"Annotate":      {private: true, options: []string{bus.OptNote, bus.OptTags, bus.OptDropTags, bus.OptPin}, run: s.annotate},
-		"Output":        {private: true, run: s.logged((*update.Updater).OutputFile)},
-		"Transcript":    {private: true, run: s.logged((*update.Updater).TranscriptFile)},
-		"Grep":          {private: true, options: []string{bus.OptLimit, bus.OptIgnoreCase}, run: s.grep},
+		"Begin":         {right: right{action: polkit.Transact, does: "begin a transaction"}, changes: true, options: append([]string{bus.OptExpires}, about...), run: s.begin},
+		"Run":           {right: shell, changes: true, options: run, run: s.run},
+		"Shell":         {right: shell, changes: true, options: run, run: s.shell},
+		"PackageAdd":    {right: pkgs("install packages"), changes: true, options: pkg, run: s.packages(update.KindPkgAdd)},
+		"PackageRemove": {right: pkgs("remove packages"), changes: true, options: pkg, run: s.packages(update.KindPkgRemove)},
+		// An update of an older snapshot would be a rollback, one that is kept unchanged takes space for nothing.
+		"Update": {right: right{action: polkit.Update, does: "update the system",
+			with: map[string]string{bus.OptFrom: polkit.Transact, bus.OptKeepUnchanged: polkit.Transact}},
+			changes: true, options: pkg, run: s.packages(update.KindUpdate)},
+		"Rollback": {right: back, changes: true, options: []string{bus.OptAsCommitted, bus.OptRestoreShared, bus.OptMessage, bus.OptEtc}, run: s.rollback},
+		"BootOnce": {right: back, changes: true, run: s.bootOnce},
+		"Setup":    {right: configures("set up the boot loader"), changes: true, run: s.setup},
+		"Assess":   {right: right{action: polkit.Rollback, does: "judge this boot"}, changes: true, run: s.assess},
+		"Config":   {run: func(*call) ([]any, error) { return jsonText(s.updater.Settings(), nil) }},
+		"Doctor":   {slow: true, run: func(*call) ([]any, error) { return jsonText(s.updater.Doctor()) }},
+		"Repair":   {right: configures("repair what was interrupted"), changes: true, run: s.repair},
+		"Delete":   {right: right{action: polkit.Delete, does: "delete a snapshot"}, changes: true, run: s.delete},
+		"Status":   {run: func(*call) ([]any, error) { return jsonText(s.updater.Status()) }},
+		"List":     {run: func(*call) ([]any, error) { return jsonText(s.updater.List()) }},
+		"Show":     {run: s.show},
+		"Log":      {options: logOptions, run: s.logOf},
+		"Tree":     {run: func(*call) ([]any, error) { return s.jsonFile(s.updater.Tree()) }},
+		"Blame":    {options: []string{bus.OptLimit}, run: s.blame},
+		"Diff": {right: right{with: map[string]string{bus.OptPatch: polkit.ReadLog}, does: contents.does},
+			options: []string{bus.OptNow, bus.OptPaths, bus.OptPatch, bus.OptContext}, run: s.diff},
+		"Etc":        {slow: true, options: []string{bus.OptSnapshot}, run: s.etc},
+		"EtcDiff":    {right: contents, options: []string{bus.OptSnapshot, bus.OptPaths, bus.OptNow, bus.OptContext}, run: s.etcDiff},
+		"EtcSides":   {right: contents, options: []string{bus.OptSnapshot}, run: s.etcSides},
+		"EtcResolve": {right: configures("decide a conflict in /etc"), changes: true, options: []string{bus.OptSnapshot, bus.OptContent, bus.OptSeen}, run: s.etcResolve},
+		// Whoever takes a pin away lets the snapshot be deleted.
+		"Annotate": {right: right{action: polkit.Transact, does: "annotate a snapshot", with: map[string]string{bus.OptPin: polkit.Delete}},
+			changes: true, options: []string{bus.OptNote, bus.OptTags, bus.OptDropTags, bus.OptPin}, run: s.annotate},
+		"Output":        {right: printed, run: s.logged((*update.Updater).OutputFile)},
+		"Transcript":    {right: printed, run: s.logged((*update.Updater).TranscriptFile)},
+		"Grep":          {right: printed, options: []string{bus.OptLimit, bus.OptIgnoreCase}, run: s.grep},
 		"Verify":        {options: []string{bus.OptHead}, run: s.verify},
-		"JournalExport": {private: true, run: s.journalExport},
+		"JournalExport": {right: reads("export the journal"), run: s.journalExport},
 		"PackageList":   {options: []string{bus.OptFrom}, run: s.packageList},
 	}
 }

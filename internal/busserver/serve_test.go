@@ -20,6 +20,7 @@ import (
 
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/polkit"
 	"github.com/txupd/txupd/internal/testbed"
 )
 
@@ -31,6 +32,8 @@ const testXML = `
   <method name="Ask"><arg name="options" type="a{sv}" direction="in"/><arg name="answer" type="s" direction="out"/></method>
   <method name="Wait"><arg name="options" type="a{sv}" direction="in"/></method>
   <method name="Work"><arg name="options" type="a{sv}" direction="in"/></method>
+  <method name="Install"><arg name="names" type="as" direction="in"/><arg name="options" type="a{sv}" direction="in"/></method>
+  <method name="Upgrade"><arg name="options" type="a{sv}" direction="in"/></method>
   <method name="Say"><arg name="what" type="s" direction="in"/><arg name="answer" type="s" direction="out"/></method>
   <method name="Much"><arg name="size" type="u" direction="in"/><arg name="answer" type="s" direction="out"/></method>
   <method name="Document"><arg name="size" type="u" direction="in"/><arg name="document" type="h" direction="out"/></method>
@@ -61,9 +64,11 @@ func serveTest(t *testing.T) *testServer {
 	}
 	ts := &testServer{Server: s, t: t, bus: b, release: make(chan struct{}), wake: make(chan struct{}, 1)}
 	s.manager, err = newKind(testXML, map[string]map[string]method{bus.ManagerInterface: {
-		"Ask":  {options: []string{bus.OptMessage, bus.OptTags}, run: func(*call) ([]any, error) { return []any{"here"}, nil }},
-		"Wait": {run: ts.wait},
-		"Work": {private: true, run: ts.wait},
+		"Ask":     {options: []string{bus.OptMessage, bus.OptTags}, run: func(*call) ([]any, error) { return []any{"here"}, nil }},
+		"Wait":    {run: ts.wait},
+		"Work":    {right: right{action: polkit.Transact, does: "work"}, changes: true, run: ts.wait},
+		"Install": {right: right{action: polkit.Transact, does: "install packages"}, changes: true, run: ts.wait},
+		"Upgrade": {right: right{action: polkit.Update, does: "update the system"}, changes: true, run: ts.wait},
 		"Say": {run: func(c *call) ([]any, error) {
 			switch said := c.args[0].(string); said {
 			case "long":

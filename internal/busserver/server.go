@@ -14,7 +14,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/polkit"
 	"github.com/txupd/txupd/internal/update"
 )
 
@@ -34,7 +34,9 @@ type Server struct {
 	turns     *turns
 	documents *documents
 	ledger    *ledger
-	pace      pace           // of the loop alone
+	pace      pace // of the loop alone
+	authority *polkit.Authority
+	asking    asking
 	handling  sync.WaitGroup // of calls
 
 	manager, transaction, snapshot, branch kind
@@ -167,8 +169,11 @@ func (s *Server) connect() error {
 		return err
 	}
 	s.link = newLink(socket, s.receive())
-	s.conn, err = s.link.connect()
-	return err
+	if s.conn, err = s.link.connect(); err != nil {
+		return err
+	}
+	s.authority = polkit.New(s.conn, s.link.hear)
+	return nil
 }
 
 func (s *Server) takeName() error {
@@ -300,16 +305,4 @@ func (s *Server) disown(t *update.Transaction) {
 			delete(s.owners, name)
 		}
 	}
-}
-
-// authorise lets root through. Until there is polkit, nobody else changes anything.
-func (s *Server) authorise(c *call) error {
-	creds, err := s.credentials(c.from)
-	if err != nil {
-		return err
-	}
-	if creds.uid != 0 {
-		return fmt.Errorf("%w: only root may do this", fault.ErrNotAuthorized)
-	}
-	return nil
 }

@@ -12,7 +12,8 @@ import (
 
 // method is one method of an interface: what it takes is in the introspection data.
 type method struct {
-	private bool     // needs authorisation
+	right
+	changes bool     // something; else it is a question, which ends with who asked it
 	slow    bool     // a question that takes its time; all that answer with a file are
 	options []string // what the last argument may hold
 	run     func(*call) ([]any, error)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/polkit"
 	"github.com/txupd/txupd/internal/update"
 	"github.com/txupd/txupd/pkg/snapshot"
 )
@@ -24,15 +25,20 @@ func (s *Server) transactionMethods() map[string]method {
 			return fn(c, t)
 		}
 	}
+	// Whoever began it may end it; to make it boot next is asked for again, and so is every further command.
+	ends := func(does string) right { return right{action: polkit.Transact, does: does, own: true} }
 	return map[string]method{
-		"Exec": {private: true, run: of(s.exec),
+		"Exec": {right: right{action: polkit.Shell, does: "run a command in a transaction"}, changes: true, run: of(s.exec),
 			options: []string{bus.OptStdin, bus.OptTerminal, bus.OptRows, bus.OptColumns, bus.OptTerm, bus.OptDetach}},
-		"Attach":  {private: true, options: []string{bus.OptCommand}, run: of(s.attach)},
-		"Resize":  {private: true, run: of(resize)},
-		"Signal":  {private: true, run: of(signal)},
-		"Commit":  {private: true, options: []string{bus.OptMessage, bus.OptKeepUnchanged, bus.OptStrict}, run: of(commit)},
-		"Discard": {private: true, run: of(discard)},
-		"Cancel":  {private: true, run: of(cancel)},
+		// It is not only to watch: what is written there is typed into the command.
+		"Attach": {right: right{action: polkit.Shell, does: "take part in a transaction", own: true, alone: true}, changes: true,
+			options: []string{bus.OptCommand}, run: of(s.attach)},
+		"Resize": {right: ends("resize the terminal of a transaction"), changes: true, run: of(resize)},
+		"Signal": {right: ends("send a signal to a transaction"), changes: true, run: of(signal)},
+		"Commit": {right: right{action: polkit.Transact, does: "commit a transaction"}, changes: true,
+			options: []string{bus.OptMessage, bus.OptKeepUnchanged, bus.OptStrict}, run: of(commit)},
+		"Discard": {right: ends("discard a transaction"), changes: true, run: of(discard)},
+		"Cancel":  {right: ends("cancel a transaction"), changes: true, run: of(cancel)},
 	}
 }
 

@@ -114,7 +114,9 @@ func TestWhoIsAskedIsLeftAlone(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	left, done := errors.New("it left"), make(chan error, 1)
-	go func() { done <- a.Check(ctx, polkit.Question{Caller: ":1.1", Action: polkit.Transact, Interactive: true}) }()
+	go func() {
+		done <- a.Check(ctx, polkit.Question{Caller: ":1.1", Action: polkit.Transact, Interactive: true})
+	}()
 	wait("somebody is asked", asked)
 	cancel(left)
 	wait("it is taken back", cancelled)

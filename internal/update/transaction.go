@@ -331,6 +331,13 @@ func (t *Transaction) save(event string) error {
 // Number is the transaction's, and its snapshot's.
 func (t *Transaction) Number() snapshot.Number { return t.number }
 
+// Actor is who began it.
+func (t *Transaction) Actor() record.Actor {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.rec.Actor
+}
+
 // State tells how it stands.
 func (t *Transaction) State() State {
 	t.mu.Lock()
