@@ -199,7 +199,8 @@ func (a *app) end(err error) int {
 	case a.urged.Err() != nil:
 		io.WriteString(a.err, a.newLine())
 		err = fmt.Errorf("%w: left without waiting for the end; \"txctl status\" tells how it stands", fault.ErrCancelled)
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, fault.ErrNotAuthorized) && a.asked.Err() != nil:
+		// Ctrl-C where a password is asked for is no wrong password.
 		err = fault.ErrCancelled
 	}
 	a.complain(err)

@@ -25,6 +25,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			return nil, err
 		}
 		c.OnProgress(progress)
+		if a.mayAsk() {
+			c.OnAsking(a.passwordAgent)
+		}
 		return onBus{c}, nil
 	}
 	stop := a.catchSignals()

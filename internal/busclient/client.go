@@ -40,6 +40,7 @@ type Client struct {
 	finished map[dbus.ObjectPath]bool
 	events   uint64 // ends of transactions and commands, changes of what exists, departures of the daemon
 	progress func(number uint64, p bus.Progress)
+	asking   func(context.Context) (done func())
 }
 
 // Connect connects to the system bus. The daemon is started by the first call.
@@ -148,7 +149,7 @@ func (c *Client) wait(ctx context.Context, ready func() bool) error {
 
 // call calls one method; errors come back as errors of package fault.
 func (c *Client) call(ctx context.Context, path, method string, args []any, into ...any) error {
-	err := c.conn.Object(bus.Name, dbus.ObjectPath(path)).CallWithContext(ctx, method, 0, args...).Store(into...)
+	err := c.authorised(ctx, path, method, args).Store(into...)
 	var e dbus.Error
 	if !errors.As(err, &e) {
 		return err
@@ -166,7 +167,7 @@ func (c *Client) call(ctx context.Context, path, method string, args []any, into
 		return errNoReply
 	case e.Name == "org.freedesktop.DBus.Error.UnknownObject" || e.Name == "org.freedesktop.DBus.Error.NoSuchObject":
 		return fmt.Errorf("%w: %s", fault.ErrNotFound, message)
-	case e.Name == "org.freedesktop.DBus.Error.AccessDenied":
+	case e.Name == "org.freedesktop.DBus.Error.AccessDenied" || e.Name == errInteractive:
 		return fmt.Errorf("%w: %s", fault.ErrNotAuthorized, message)
 	}
 	return fmt.Errorf("%w: %s (%s)", fault.ErrFailed, message, e.Name)

@@ -186,7 +186,8 @@ func (t *Transaction) Cancel(ctx context.Context) error {
 
 // Resize tells the command's terminal its size.
 func (t *Transaction) Resize(ctx context.Context, rows, columns uint16) error {
-	return t.call(ctx, "Resize", []any{rows, columns, options{}})
+	// In the middle of what somebody types is no place for questions.
+	return t.call(WithoutAsking(ctx), "Resize", []any{rows, columns, options{}})
 }
 
 func (t *Transaction) call(ctx context.Context, method string, args []any, into ...any) error {

@@ -1,0 +1,62 @@
+// Passwords are not asked for by txctl, nor seen by it: polkit has agents for
+// that. Where no desktop has one, polkit's own asks on the terminal.
+
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+// mayAsk: somebody sits at a terminal who can be asked for a password. With a
+// terminal elsewhere, or in the background, nobody expects to be.
+func (a *app) mayAsk() bool {
+	if !isTerminal(a.stdin) || !isTerminal(a.stderr) {
+		return false
+	}
+	group, err := unix.IoctlGetInt(descriptor(a.stdin), unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
+}
+
+// passwordAgent starts polkit's agent for terminals, if there is one, and
+// returns when it is ready; it leaves it to another one that is there already.
+func (a *app) passwordAgent(ctx context.Context) (done func()) {
+	none := func() {}
+	path, err := exec.LookPath("pkttyagent")
+	if err != nil {
+		return none
+	}
+	ready, told, err := os.Pipe()
+	if err != nil {
+		return none
+	}
+	defer ready.Close()
+	cmd := exec.Command(path, "--process", strconv.Itoa(os.Getpid()), "--fallback", "--notify-fd", "3")
+	cmd.ExtraFiles = []*os.File{told}
+	cmd.Stderr = a.stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGTERM}
+	state, notTerminal := term.GetState(descriptor(a.stdin))
+	err = cmd.Start()
+	told.Close()
+	if err != nil {
+		return none
+	}
+	stop := context.AfterFunc(ctx, func() { ready.Close() })
+	// It closes its end when it is there; what cannot be there ends.
+	_, _ = ready.Read(make([]byte, 1))
+	stop()
+	return func() {
+		// It may be stopped, or have hidden what is typed: neither may stay. That it was killed is no news.
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if notTerminal == nil {
+			_ = term.Restore(descriptor(a.stdin), state)
+		}
+	}
+}
