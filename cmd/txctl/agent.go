@@ -24,8 +24,20 @@ func (a *app) mayAsk() bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
-// passwordAgent starts polkit's agent for terminals, if there is one, and
-// returns when it is ready; it leaves it to another one that is there already.
+// agentArguments are those of polkit's agent for terminals. It leaves the
+// question to another agent of the session, where there may be a session:
+// without one polkit asks no agent that would do so.
+func (a *app) agentArguments() []string {
+	arguments := []string{"--process", strconv.Itoa(os.Getpid()), "--notify-fd", "3"}
+	for _, name := range []string{"XDG_SESSION_ID", "WAYLAND_DISPLAY", "DISPLAY"} {
+		if a.getenv(name) != "" {
+			return append(arguments, "--fallback")
+		}
+	}
+	return arguments
+}
+
+// passwordAgent starts polkit's agent for terminals, if it is installed, and returns when it is ready.
 func (a *app) passwordAgent(ctx context.Context) (done func()) {
 	none := func() {}
 	path, err := exec.LookPath("pkttyagent")
@@ -37,7 +49,7 @@ func (a *app) passwordAgent(ctx context.Context) (done func()) {
 		return none
 	}
 	defer ready.Close()
-	cmd := exec.Command(path, "--process", strconv.Itoa(os.Getpid()), "--fallback", "--notify-fd", "3")
+	cmd := exec.Command(path, a.agentArguments()...)
 	cmd.ExtraFiles = []*os.File{told}
 	cmd.Stderr = a.stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGTERM}
