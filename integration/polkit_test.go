@@ -29,7 +29,7 @@ const (
 const polkitRules = `
 polkit.addAdminRule(function(action, subject) { return ["unix-user:0"]; });
 polkit.addRule(function(action, subject) {
-    if (subject.user == "daemon" && action.id == "org.txupd1.transact")
+    if (subject.isInGroup("daemon") && action.id == "org.txupd1.transact")
         return polkit.Result.YES;
     if (subject.user == "bin" && action.id == "org.txupd1.shell")
         return polkit.Result.YES;

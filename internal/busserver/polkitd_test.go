@@ -18,7 +18,7 @@ polkit.addRule(function(action, subject) {
     if (subject.user == "nobody" && action.id == "org.txupd1.transact" && action.lookup("method") == "Install" &&
         action.lookup("packages") == "hello vim" && !action.lookup("message"))
         return polkit.Result.YES;
-    if (subject.user == "daemon" && action.id == "org.txupd1.transact")
+    if (subject.isInGroup("daemon") && action.id == "org.txupd1.transact")
         return polkit.Result.YES;
     if (subject.user == "bin")
         return polkit.Result.NO;

@@ -3,6 +3,7 @@ package polkit_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -156,5 +157,23 @@ func TestPolkitThatEnds(t *testing.T) {
 	testbed.NewPolkit(t, b, func(testbed.PolkitQuestion) testbed.PolkitAnswer { return testbed.PolkitYes })
 	if err := a.Check(t.Context(), polkit.Question{Caller: ":1.1", Action: polkit.Transact}); err != nil {
 		t.Errorf("the next polkit: %v", err)
+	}
+}
+
+// TestPolkitThatIsReplaced: between the question who it is and the one that matters.
+func TestPolkitThatIsReplaced(t *testing.T) {
+	b := privateBus(t)
+	old := testbed.NewPolkit(t, b, func(testbed.PolkitQuestion) testbed.PolkitAnswer { return testbed.PolkitNo })
+	a, _ := authority(t, b)
+	replace := sync.OnceFunc(func() {
+		old.Leave()
+		testbed.NewPolkit(t, b, func(testbed.PolkitQuestion) testbed.PolkitAnswer { return testbed.PolkitYes })
+	})
+	a.Hear = func(string) func() {
+		replace()
+		return func() {}
+	}
+	if err := a.Check(t.Context(), polkit.Question{Caller: ":1.1", Action: polkit.Transact}); err != nil {
+		t.Errorf("the new one says yes: %v", err)
 	}
 }

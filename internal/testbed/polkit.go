@@ -60,14 +60,17 @@ func NewPolkit(t testing.TB, b *Bus, answer func(PolkitQuestion) PolkitAnswer) *
 	if err := conn.Export(exportedPolkit{p}, polkit.Path, polkit.Interface); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.RequestName(polkit.Name, dbus.NameFlagDoNotQueue); err != nil {
-		t.Fatal(err)
+	if r, err := conn.RequestName(polkit.Name, dbus.NameFlagDoNotQueue); err != nil || r != dbus.RequestNameReplyPrimaryOwner {
+		t.Fatalf("cannot be polkit on this bus: %v, %v", r, err)
 	}
 	return p
 }
 
-// Leave leaves the bus, whatever is being asked.
-func (p *Polkit) Leave() { p.conn.Close() }
+// Leave leaves the bus, whatever is being asked. The name is free when it returns.
+func (p *Polkit) Leave() {
+	_, _ = p.conn.ReleaseName(polkit.Name) // it may have left already
+	p.conn.Close()
+}
 
 // Asked are the questions until now.
 func (p *Polkit) Asked() []PolkitQuestion {
