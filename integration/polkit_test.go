@@ -78,6 +78,28 @@ func onTerminal(t *testing.T, cmd *exec.Cmd) *os.File {
 	return terminal
 }
 
+// readPrompt reads up to the question for a password. The agent drops what is
+// typed before it hides that, which it does after it has asked.
+func (s *system) readPrompt(terminal *os.File) string {
+	s.t.Helper()
+	said := readUntil(s.t, terminal, "Password: ")
+	s.eventually("what is typed is hidden", func() bool { return !echoes(terminal) })
+	return said
+}
+
+// echoes reports whether a terminal shows what is typed.
+func echoes(terminal *os.File) (yes bool) {
+	raw, err := terminal.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) {
+		now, err := unix.IoctlGetTermios(int(fd), unix.TCGETS)
+		yes = err == nil && now.Lflag&unix.ECHO != 0
+	})
+	return yes
+}
+
 // Users whom the rules allow something.
 const (
 	transacts = 1
@@ -91,7 +113,7 @@ func TestPasswordOnTheTerminal(t *testing.T) {
 	t.Run("right", func(t *testing.T) {
 		cmd := s.as(stranger, "run", "-m", "by nobody", "--", "touch", "/usr/by-nobody")
 		terminal := onTerminal(t, cmd)
-		said := readUntil(t, terminal, "Password: ")
+		said := s.readPrompt(terminal)
 		if !strings.Contains(said, "Authentication is required to run a command in a new snapshot.") {
 			t.Errorf("it is asked by %q", said)
 		}
@@ -109,7 +131,7 @@ func TestPasswordOnTheTerminal(t *testing.T) {
 		s.untouched("a wrong password", func() {
 			cmd := s.as(stranger, "delete", "-y", n)
 			terminal := onTerminal(t, cmd)
-			said := readUntil(t, terminal, "Password: ")
+			said := s.readPrompt(terminal)
 			if !strings.Contains(said, "Authentication is required to delete a snapshot ("+n+").") {
 				t.Errorf("it is asked by %q", said)
 			}
@@ -124,14 +146,14 @@ func TestPasswordOnTheTerminal(t *testing.T) {
 		s.untouched("Ctrl-C", func() {
 			cmd := s.as(stranger, "delete", "-y", n)
 			terminal := onTerminal(t, cmd)
-			readUntil(t, terminal, "Password: ")
+			s.readPrompt(terminal)
 			send(t, terminal, "\x03")
 			readUntil(t, terminal, "cancelled")
 			if got := exitOf(t, cmd); got != 130 {
 				t.Errorf("exit %d, want 130", got)
 			}
-			if now, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS); err != nil || now.Lflag&unix.ECHO == 0 {
-				t.Errorf("the terminal hides what is typed, %v", err)
+			if !echoes(terminal) {
+				t.Error("the terminal hides what is typed")
 			}
 		})
 	})

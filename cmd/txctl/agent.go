@@ -63,7 +63,10 @@ func (a *app) passwordAgent(ctx context.Context) (done func()) {
 	// It closes its end when it is there; what cannot be there ends.
 	_, _ = ready.Read(make([]byte, 1))
 	stop()
+	// Ctrl-C ends the question, whatever the agent makes of it: it may miss it.
+	release := context.AfterFunc(a.asked, func() { _ = cmd.Process.Kill() })
 	return func() {
+		release()
 		// It may be stopped, or have hidden what is typed: neither may stay. That it was killed is no news.
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
