@@ -70,6 +70,10 @@ func (a *app) passwordAgent(ctx context.Context) (done func()) {
 		// It may be stopped, or have hidden what is typed: neither may stay. That it was killed is no news.
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
+		// A Ctrl-C that it has seen is ours, too, which may come to us later than polkit's answer.
+		if how, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && how.Signaled() && how.Signal() == unix.SIGINT {
+			a.ask()
+		}
 		if notTerminal == nil {
 			_ = term.Restore(descriptor(a.stdin), state)
 		}
