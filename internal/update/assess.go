@@ -167,7 +167,7 @@ func (u *Updater) checkBoot(ctx context.Context, v view, at int, doc *bus.Assess
 	}
 	b.Failed = append([]string{}, report.Failed...)
 	doc.Failed, doc.Warned = slices.Concat(doc.Failed, report.Failed), report.Warned
-	return u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("checked", nil, v.rec) })
+	return u.put("checked", nil, v.rec)
 }
 
 // judge gives the verdict.
@@ -217,7 +217,7 @@ func (u *Updater) markGood(ctx context.Context, v view, at int, doc *bus.Assessm
 	}
 	v.rec.Verdict = record.Good
 	doc.Verdict = record.Good
-	if err := u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("good", nil, v.rec) }); err != nil {
+	if err := u.put("good", nil, v.rec); err != nil {
 		return err
 	}
 	u.forgetGood()
@@ -281,7 +281,7 @@ func (u *Updater) markBad(ctx context.Context, moment string, v view, at int, do
 		stay = err.Error()
 	}
 	v.rec.Boots[at].Left = stay == ""
-	if err := u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("bad", nil, v.rec) }); err != nil {
+	if err := u.put("bad", nil, v.rec); err != nil {
 		return err
 	}
 	u.forgetGood()

@@ -149,6 +149,11 @@ func (u *Updater) rollbackTarget(r *roles, to string) (view, error) {
 	return view{}, fmt.Errorf("there is no good snapshot before the booted one: name one: %w", fault.ErrNotFound)
 }
 
+// put records an event that changes nothing but the record; actor is nil for ourselves.
+func (u *Updater) put(event string, actor *record.Actor, rec record.Record) error {
+	return u.Journal.Update(func(tx *journal.Tx) error { return tx.Put(event, actor, rec) })
+}
+
 // recordPlan makes the intent of a change durable before it acts.
 func (u *Updater) recordPlan(event string, actor record.Actor, rec record.Record, plan *engine.Plan) error {
 	steps, err := plan.Encode()

@@ -320,7 +320,7 @@ func (u *Updater) recordResolved(rec record.Record, data resolveData) error {
 		rec.EtcDecisions = append(rec.EtcDecisions, record.EtcDecision{
 			Path: data.Path, Decision: data.Choice, Rule: ruleResolved, Kept: data.Kept, At: &now, By: &data.Actor,
 		})
-		if err := u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("etc-resolved", &data.Actor, rec) }); err != nil {
+		if err := u.put("etc-resolved", &data.Actor, rec); err != nil {
 			return err
 		}
 	}

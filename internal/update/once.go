@@ -8,7 +8,6 @@ import (
 
 	"github.com/txupd/txupd/internal/boot"
 	"github.com/txupd/txupd/internal/fault"
-	"github.com/txupd/txupd/pkg/journal"
 	"github.com/txupd/txupd/pkg/journal/record"
 )
 
@@ -44,7 +43,7 @@ func (u *Updater) BootOnce(ctx context.Context, to string, actor record.Actor) e
 	if err := u.Boot.Once(&n); err != nil {
 		return err
 	}
-	if err := u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("boot-once", &actor, target.rec) }); err != nil {
+	if err := u.put("boot-once", &actor, target.rec); err != nil {
 		return err
 	}
 	u.notify(Event{Kind: SnapshotsChanged})

@@ -79,7 +79,7 @@ func (u *Updater) refreshEntry() (changed bool, err error) {
 	}
 	booted.rec.BootEntry = entryOf(k, line, assessed(u.Root))
 	booted.rec.Kernel = k.Version
-	return true, u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("boot-entry", nil, booted.rec) })
+	return true, u.put("boot-entry", nil, booted.rec)
 }
 
 // resume decides about one transaction with recorded steps, and says what it did with it.
@@ -276,7 +276,7 @@ func (u *Updater) adopt() error {
 		Subvolumes: map[string]record.Subvolume{string(snapshot.RoleSnapshot): {ID: uint64(booted.ID), UUID: booted.UUID.String()}},
 	}
 	defer u.forgetGood()
-	return u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("adopted", nil, rec) })
+	return u.put("adopted", nil, rec)
 }
 
 // noteBoot records that the booted snapshot was booted, once a boot.
@@ -294,5 +294,5 @@ func (u *Updater) noteBoot() error {
 	v.rec.Boots = append(v.rec.Boots, record.Boot{
 		BootID: u.BootID, First: u.Now().UTC(), Count: len(v.rec.Boots) + 1, Verdict: record.Untried, Failed: []string{},
 	})
-	return u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("booted", nil, v.rec) })
+	return u.put("booted", nil, v.rec)
 }

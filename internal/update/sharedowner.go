@@ -10,9 +10,7 @@ import (
 	"os"
 
 	"github.com/txupd/txupd/internal/etcmerge"
-	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/sharedtree"
-	"github.com/txupd/txupd/pkg/journal"
 	"github.com/txupd/txupd/pkg/journal/record"
 	"github.com/txupd/txupd/pkg/snapshot"
 )
@@ -42,14 +40,7 @@ func (u *Updater) reownCaptures(ctx context.Context, n snapshot.Number, renumber
 // capturedFor are the snapshots whose captures wait for a boot of snapshot n, and
 // itself, the record of which may not be closed yet.
 func (u *Updater) capturedFor(n snapshot.Number) ([]snapshot.Number, error) {
-	var rec record.Record
-	err := u.Journal.View(func(tx *journal.Tx) (err error) {
-		rec, err = tx.Record(uint64(n))
-		return err
-	})
-	if errors.Is(err, journal.ErrNotFound) {
-		return nil, fmt.Errorf("snapshot %d: %w", n, fault.ErrNotFound)
-	}
+	rec, err := u.recordOf(uint64(n))
 	if err != nil {
 		return nil, err
 	}

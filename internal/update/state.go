@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/txupd/txupd/pkg/journal"
 	"github.com/txupd/txupd/pkg/journal/record"
 	"github.com/txupd/txupd/pkg/snapshot"
 )
@@ -109,7 +108,7 @@ func (u *Updater) turnEtc(ctx context.Context, v view, from snapshot.Subvolume, 
 		did.Decided = rows
 		rec := m.rec
 		rec.EtcDecisions = append(slices.Clone(rec.EtcDecisions), rows...)
-		return u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("etc-merging", nil, rec) })
+		return u.put("etc-merging", nil, rec)
 	}
 	merged, err := m.do(ctx, dir)
 	// The merge may have opened it. What ran tells whether roots are sealed here.
@@ -130,7 +129,7 @@ func (u *Updater) turnEtc(ctx context.Context, v view, from snapshot.Subvolume, 
 		return did, u.settleEtc(m.rec)
 	}
 	if merged {
-		return did, u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("etc-merged", nil, m.rec) })
+		return did, u.put("etc-merged", nil, m.rec)
 	}
 	return did, nil
 }
@@ -143,7 +142,7 @@ func (u *Updater) settleEtc(rec record.Record) error {
 	if err := u.markAgain(rec); err != nil {
 		return err
 	}
-	return u.Journal.Update(func(tx *journal.Tx) error { return tx.Put("etc-settled", nil, rec) })
+	return u.put("etc-settled", nil, rec)
 }
 
 // missed says so where a snapshot runs into whose /etc nobody merged what was
