@@ -38,11 +38,7 @@ func (u *Updater) rollback(ctx context.Context, to string, actor record.Actor, r
 	}
 	defer done()
 	defer u.letGo(h)
-	r, err := u.roles()
-	if err != nil {
-		return 0, err
-	}
-	target, err := u.rollbackTarget(r, to)
+	r, target, err := u.rollbackTarget(to)
 	if err != nil {
 		return 0, err
 	}
@@ -105,11 +101,7 @@ func (u *Updater) switchTo(ctx context.Context, r *roles, to view, actor record.
 // committed, whatever was written to it since it was booted, and makes that what
 // boots next. It returns its number.
 func (u *Updater) RollbackAsCommitted(ctx context.Context, q Request) (snapshot.Number, error) {
-	r, err := u.roles()
-	if err != nil {
-		return 0, err
-	}
-	target, err := u.rollbackTarget(r, q.From)
+	r, target, err := u.rollbackTarget(q.From)
 	if err != nil {
 		return 0, err
 	}
@@ -129,7 +121,16 @@ func (u *Updater) committedImage(v view) (snapshot.Subvolume, error) {
 	return image, err
 }
 
-func (u *Updater) rollbackTarget(r *roles, to string) (view, error) {
+// rollbackTarget is what a rollback to a number, a word or "" goes to, as things stand.
+func (u *Updater) rollbackTarget(to string) (r *roles, target view, err error) {
+	if r, err = u.roles(); err != nil {
+		return nil, view{}, err
+	}
+	target, err = u.choose(r, to)
+	return r, target, err
+}
+
+func (u *Updater) choose(r *roles, to string) (view, error) {
 	if to != "" {
 		return r.choose(to)
 	}

@@ -55,11 +55,7 @@ func (u *Updater) keepLine(parent view) (etcLine, error) {
 // edited in the running /etc, and makes that what boots next. It returns its number. To what
 // runs it goes back as it is: that has what was edited.
 func (u *Updater) RollbackKeepingEtc(ctx context.Context, q Request, asCommitted bool) (snapshot.Number, error) {
-	r, err := u.roles()
-	if err != nil {
-		return 0, err
-	}
-	target, err := u.rollbackTarget(r, q.From)
+	r, target, err := u.rollbackTarget(q.From)
 	if err != nil {
 		return 0, err
 	}
