@@ -42,8 +42,8 @@ type app struct {
 	asked, urged context.Context
 	ask          func() // is the first such signal
 
-	json, yes, verbose, wait bool
-	message                  *string
+	json, yes, verbose, wait, noPager bool
+	message                           *string
 
 	// dashes: the line has "--", behind which a command stands.
 	dashes bool
@@ -64,14 +64,18 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer, getenv func(string) strin
 // coloured leaves styles to terminals that want them. The profile is not asked
 // of the environment's tools: that would start programs.
 func (a *app) coloured(w io.Writer) io.Writer {
-	profile := colorprofile.NoTTY
-	if isTerminal(w) && a.getenv("TERM") != "dumb" {
-		profile = colorprofile.ANSI
-		if a.getenv("NO_COLOR") != "" {
-			profile = colorprofile.ASCII
-		}
+	return &colorprofile.Writer{Forward: w, Profile: a.profile(w)}
+}
+
+// profile is what of styles w takes.
+func (a *app) profile(w io.Writer) colorprofile.Profile {
+	switch {
+	case !isTerminal(w) || a.getenv("TERM") == "dumb":
+		return colorprofile.NoTTY
+	case a.getenv("NO_COLOR") != "":
+		return colorprofile.ASCII
 	}
-	return &colorprofile.Writer{Forward: w, Profile: profile}
+	return colorprofile.ANSI
 }
 
 // descriptor is that of a stream that is a file, else -1.

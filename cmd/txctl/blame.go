@@ -56,7 +56,7 @@ func (a *app) blameCommand() *cobra.Command {
 			if doc.Changes == nil {
 				doc.Changes = []bus.BlamedChange{}
 			}
-			return a.result(doc, func(s present.Screen) string { return s.Blame(doc) })
+			return a.look(doc, func(s present.Screen) string { return s.Blame(doc) })
 		},
 	}
 	c.Flags().StringVarP(&limit, "limit", "n", "", "show the changes of at most this `number` of transactions (100); 0 shows all")

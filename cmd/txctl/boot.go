@@ -97,7 +97,7 @@ func (a *app) doctorCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.result(doc, func(s present.Screen) string { return s.Doctor(doc) })
+			return a.look(doc, func(s present.Screen) string { return s.Doctor(doc) })
 		},
 	}
 	c.Flags().BoolVar(&repair, "repair", false, "end what was interrupted, and rebuild what is derived")

@@ -24,7 +24,7 @@ func (a *app) configCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.result(doc, func(s present.Screen) string { return s.Config(doc) })
+			return a.look(doc, func(s present.Screen) string { return s.Config(doc) })
 		},
 	}
 }

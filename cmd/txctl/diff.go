@@ -108,5 +108,5 @@ func (a *app) diff(from, to string, o busclient.DiffOptions, parts present.DiffP
 	if doc.Files == nil {
 		doc.Files = []record.FileChange{}
 	}
-	return a.result(doc, func(s present.Screen) string { return s.Diff(doc, parts) })
+	return a.look(doc, func(s present.Screen) string { return s.Diff(doc, parts) })
 }

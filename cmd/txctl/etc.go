@@ -49,7 +49,7 @@ func (a *app) etc(name string) error {
 	if err != nil {
 		return err
 	}
-	return a.result(doc, func(s present.Screen) string { return s.BothEtc(doc) })
+	return a.look(doc, func(s present.Screen) string { return s.BothEtc(doc) })
 }
 
 func (a *app) etcDiffCommand() *cobra.Command {
@@ -90,7 +90,7 @@ func (a *app) etcDiffCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.result(doc, func(s present.Screen) string { return s.EtcDiff(doc) })
+			return a.look(doc, func(s present.Screen) string { return s.EtcDiff(doc) })
 		},
 	}
 	c.Flags().StringVar(&name, "snapshot", "", "with this `snapshot`: a number, default, pending or last-good (default: the pending one)")

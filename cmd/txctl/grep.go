@@ -58,7 +58,7 @@ func (a *app) grepCommand() *cobra.Command {
 			if len(doc.Matches) == 0 && !a.json {
 				return fmt.Errorf("no recorded output holds %s: %w", short(args[0]), fault.ErrNotFound)
 			}
-			if err := a.result(doc, func(s present.Screen) string { return s.Matches(doc) }); err != nil || len(doc.Matches) > 0 {
+			if err := a.look(doc, func(s present.Screen) string { return s.Matches(doc) }); err != nil || len(doc.Matches) > 0 {
 				return err
 			}
 			return status(fault.Exit(fault.ErrNotFound))

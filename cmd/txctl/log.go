@@ -109,7 +109,7 @@ func (a *app) log(filter busclient.LogFilter, full bool) error {
 	if doc.Records == nil {
 		doc.Records = []record.Record{}
 	}
-	return a.result(doc, func(s present.Screen) string {
+	return a.look(doc, func(s present.Screen) string {
 		switch {
 		case len(doc.Records) == 0 && filtered:
 			return "Nothing that is recorded fits.\n"

@@ -63,18 +63,20 @@ func (a *app) output(name string) error {
 	}
 	screen := a.screen()
 	lines := bufio.NewReader(z)
-	for {
-		line, err := lines.ReadString('\n')
-		if line != "" {
-			if _, err := io.WriteString(a.out, screen.Output(line)+"\n"); err != nil {
-				return err
+	return a.paged(func(w io.Writer) error {
+		for {
+			line, err := lines.ReadString('\n')
+			if line != "" {
+				if _, err := io.WriteString(w, screen.Output(line)+"\n"); err != nil {
+					return err
+				}
+			}
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("cannot read the output: %w", err)
 			}
 		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("cannot read the output: %w", err)
-		}
-	}
+	})
 }

@@ -238,7 +238,7 @@ func (a *app) pkgListCommand() *cobra.Command {
 			if doc.Packages == nil {
 				doc.Packages = []bus.Package{}
 			}
-			return a.result(doc, func(s present.Screen) string { return s.Packages(doc) })
+			return a.look(doc, func(s present.Screen) string { return s.Packages(doc) })
 		},
 	}
 	c.Flags().StringVar(&from, "from", "", "of this `snapshot`: a number, booted, default, pending or last-good (default: the pending one, else the booted one)")

@@ -68,6 +68,7 @@ func (a *app) root() *cobra.Command {
 	flags.BoolVar(&a.json, "json", a.json, "print one JSON document on standard output, and nothing else there")
 	flags.VarP(&message{&a.message}, "message", "m", "why: kept with the snapshot")
 	flags.BoolVarP(&a.yes, "yes", "y", false, "do not ask")
+	flags.BoolVar(&a.noPager, "no-pager", false, "print what is longer than the screen at once")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "show the package manager's own words")
 	root.AddCommand(a.statusCommand(), a.pkgCommand(), a.updateCommand(), a.runCommand(), a.shellCommand(),
 		a.beginCommand(), a.execCommand(), a.commitCommand(), a.discardCommand(),

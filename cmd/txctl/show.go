@@ -51,7 +51,7 @@ func (a *app) show(name string, files bool) error {
 	if doc.EtcPatches, err = a.etcPatches(d, rec); err != nil {
 		why = err.Error()
 	}
-	return a.result(doc, func(s present.Screen) string {
+	return a.look(doc, func(s present.Screen) string {
 		text := s.Show(rec, told(found.Roles), files) + s.Etc(doc.EtcPatches)
 		if why != "" {
 			text += "\n" + s.Paragraph("What changed in files of /etc cannot be shown: "+present.Plain(why))

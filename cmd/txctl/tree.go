@@ -29,7 +29,7 @@ func (a *app) treeCommand() *cobra.Command {
 			if doc.Snapshots == nil {
 				doc.Snapshots = []bus.Snapshot{}
 			}
-			return a.result(doc, func(s present.Screen) string { return s.Tree(doc) })
+			return a.look(doc, func(s present.Screen) string { return s.Tree(doc) })
 		},
 	}
 }

@@ -48,7 +48,7 @@ func (a *app) verify(head string) error {
 	if doc.Unproven == nil {
 		doc.Unproven = []string{}
 	}
-	if err := a.result(doc, func(s present.Screen) string { return s.Verification(doc) }); err != nil {
+	if err := a.look(doc, func(s present.Screen) string { return s.Verification(doc) }); err != nil {
 		return err
 	}
 	if !doc.OK {
