@@ -4,7 +4,7 @@ BIN ?= bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GOFLAGS_BUILD := -buildvcs=false -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 
-.PHONY: help build build-race build-failpoint man install demo demo-shell test fuzz test-machine test-machine-all bench lint clean
+.PHONY: help build build-race build-failpoint man install packages demo demo-shell test fuzz test-machine test-machine-all bench lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ man: $(BIN)/txctl ## bin/man: a page for each verb and file
 
 install: build man ## what a package would install, below DESTDIR
 	@BIN=$(BIN) scripts/install "$(DESTDIR)"
+
+packages: build man ## bin/packages: a .deb and an .rpm
+	@BIN=$(BIN) scripts/package
 
 demo: ## a system on a loop device, updated before your eyes
 	@scripts/apart demo demo

@@ -262,3 +262,35 @@ func TestABootWithAllUnitsHasAnOrder(t *testing.T) {
 		t.Errorf("a verdict that multi-user.target waits for is a cycle, and systemd finds: %q", said)
 	}
 }
+
+// TestPresetEnablesWhatCanBeEnabled: a package enables by presets what
+// scripts/install enables by links.
+func TestPresetEnablesWhatCanBeEnabled(t *testing.T) {
+	units, err := filepath.Glob("*.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, unit := range units {
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "\n[Install]\n") && !strings.HasSuffix(unit, ".go") {
+			want = append(want, "enable "+unit)
+		}
+	}
+	text, err := os.ReadFile("90-txupd.preset")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "#") {
+			got = append(got, strings.TrimSpace(line))
+		}
+	}
+	if strings.Join(want, "\n") != strings.Join(got, "\n") {
+		t.Errorf("the preset says\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
