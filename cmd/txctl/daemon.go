@@ -42,6 +42,7 @@ type daemon interface {
 	Config(context.Context) (bus.Config, error)
 	Setup(context.Context) ([]string, error)
 	Delete(context.Context, uint64) error
+	GC(ctx context.Context, dryRun bool) (bus.GC, error)
 	Watch(context.Context, func(bus.Event)) error
 	WhileBusy(ctx context.Context, try func() error, busy func(error)) error
 	Close() error

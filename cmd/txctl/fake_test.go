@@ -234,6 +234,21 @@ func (f *fake) Setup(context.Context) ([]string, error) {
 	return []string{"wrote the hook"}, f.refuse
 }
 
+func (f *fake) GC(_ context.Context, dryRun bool) (bus.GC, error) {
+	f.called("gc dry=%v", dryRun)
+	if f.refuse != nil {
+		return bus.GC{}, f.refuse
+	}
+	doc := bus.GC{
+		DryRun: dryRun, Deleted: []uint64{}, Failed: []bus.GCFailure{}, After: bus.GCSpace{Data: 12 << 30},
+		Snapshots: []bus.GCSnapshot{{Number: 1, Created: now, Rule: "needed", Why: "it is booted"}, {Number: 2, Created: now, Delete: true, Rule: "most", Why: "there are more than 2"}},
+	}
+	if !dryRun {
+		doc.Deleted = []uint64{2}
+	}
+	return doc, nil
+}
+
 func (f *fake) Delete(_ context.Context, n uint64) error {
 	f.called("delete %d", n)
 	if n == 1 {

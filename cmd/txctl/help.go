@@ -85,7 +85,7 @@ func groupsOf(c *cobra.Command) []helpGroup {
 			{"Change it in several steps", []string{"begin", "exec", "commit", "discard"}},
 			{"Look", []string{"status", "list", "tree", "show", "diff", "etc", "watch"}},
 			{"Look back", []string{"log", "blame", "output", "replay", "grep", "verify", "journal"}},
-			{"Go back, keep and delete", []string{"rollback", "boot-once", "pin", "unpin", "delete"}},
+			{"Go back, keep and delete", []string{"rollback", "boot-once", "pin", "unpin", "delete", "gc"}},
 			{"Write down", []string{"note", "tag"}},
 			{"This machine", []string{"setup", "doctor", "config"}},
 		}

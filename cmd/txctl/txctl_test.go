@@ -365,7 +365,7 @@ func TestExpiresInSeconds(t *testing.T) {
 
 func TestEveryVerbPrintsOneDocument(t *testing.T) {
 	for _, line := range []string{
-		"", "status", "list", "show 2", "show booted", "log", "pkg list", "version", "begin", "rollback 2", "boot-once 1", "doctor", "setup", "config", "delete 2 -y", "delete 2 --dry-run",
+		"", "status", "list", "show 2", "show booted", "log", "pkg list", "version", "begin", "rollback 2", "boot-once 1", "doctor", "setup", "config", "delete 2 -y", "delete 2 --dry-run", "gc", "gc --explain", "gc --dry-run",
 		"pkg add x", "pkg add x --dry-run", "update", "run -- x", "shell", "exec -- x", "commit", "discard", "bogus", "list --bogus",
 	} {
 		f := newFake(t)

@@ -123,6 +123,12 @@ const ManagerXML = standardXML + `
    <arg name="options" type="a{sv}" direction="in"/>
    <arg name="json" type="s" direction="out"/>
   </method>
+  <!-- GC deletes the snapshots that the rules of the configuration ([gc]) let go, and more of the oldest while too little is free. It
+       answers a JSON document: what becomes of each snapshot, by which rule, and what is free. Options: dry_run. -->
+  <method name="GC">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="json" type="s" direction="out"/>
+  </method>
   <!-- Delete removes a snapshot; its record stays. -->
   <method name="Delete">
    <arg name="number" type="t" direction="in"/>

@@ -204,6 +204,19 @@ func (c *Client) Repair(ctx context.Context) (doc bus.Repair, err error) {
 	return doc, c.text(ctx, "Repair", &doc)
 }
 
+// GC deletes the snapshots that the rules let go; a dry run says which.
+func (c *Client) GC(ctx context.Context, dryRun bool) (doc bus.GC, err error) {
+	o := options{}
+	if dryRun {
+		o[bus.OptDryRun] = dbus.MakeVariant(true)
+	}
+	var raw string
+	if err := c.manager(ctx, "GC", []any{o}, &raw); err != nil {
+		return doc, err
+	}
+	return doc, json.Unmarshal([]byte(raw), &doc)
+}
+
 // Doctor answers how the machine boots.
 func (c *Client) Doctor(ctx context.Context) (doc bus.Doctor, err error) {
 	return doc, c.text(ctx, "Doctor", &doc)

@@ -57,6 +57,7 @@ func (s *Server) managerMethods() map[string]method {
 		"Doctor":   {slow: true, run: func(*call) ([]any, error) { return jsonText(s.updater.Doctor()) }},
 		"Repair":   {right: configures("repair what was interrupted"), changes: true, run: s.repair},
 		"Delete":   {right: right{action: polkit.Delete, does: "delete a snapshot"}, changes: true, run: s.delete},
+		"GC":       {right: right{action: polkit.Delete, does: "delete old snapshots"}, changes: true, options: []string{bus.OptDryRun}, run: s.gc},
 		"Status":   {run: func(*call) ([]any, error) { return jsonText(s.updater.Status()) }},
 		"List":     {run: func(*call) ([]any, error) { return jsonText(s.updater.List()) }},
 		"Show":     {run: s.show},
@@ -325,6 +326,14 @@ func (s *Server) delete(c *call) ([]any, error) {
 		return nil, err
 	}
 	return nil, s.updater.Delete(c.ctx, snapshot.Number(c.args[0].(uint64)), actor)
+}
+
+func (s *Server) gc(c *call) ([]any, error) {
+	actor, err := s.actor(c)
+	if err != nil {
+		return nil, err
+	}
+	return jsonText(s.updater.GC(c.ctx, option[bool](c.options, bus.OptDryRun), actor))
 }
 
 func (s *Server) show(c *call) ([]any, error) {

@@ -31,6 +31,7 @@ type Config struct {
 	Log      Log
 	Packages Packages
 	Etc      Etc
+	GC       GC
 
 	origins map[string]string // by key: FILE:LINE of what was set
 }
@@ -70,6 +71,15 @@ type Etc struct {
 	Lines, Whole, Set, State, Live, Derived, Never []string
 }
 
+// GC is the section [gc]: which snapshots stay.
+type GC struct {
+	Least       int // so many of the newest stay in any case
+	Most        int // 0 is any number
+	Days        int // 0 is any age
+	Tags        []string
+	FreePercent int
+}
+
 // settings lists every key there is. A new one is a field above and a line here.
 func (c *Config) settings() []setting {
 	return []setting{
@@ -99,6 +109,16 @@ func (c *Config) settings() []setting {
 			"how many MiB of output are recorded of one transaction; of more the middle is left out"),
 		duration("packages.wait", &c.Packages.Wait, 20*time.Second, 0, time.Hour,
 			"how long a transaction waits for a package manager that is changing the running system, before it is refused"),
+		integer("gc.least", &c.GC.Least, 3, 0, 10_000,
+			"so many of the newest snapshots stay, however old they are and however little is free"),
+		integer("gc.most", &c.GC.Most, 20, 0, 10_000,
+			"so many snapshots stay beside those that are needed, pinned or tagged; 0 for any number"),
+		integer("gc.days", &c.GC.Days, 0, 0, 36_500,
+			"snapshots that are older than so many days go; 0 for any age"),
+		patterns("gc.tags", &c.GC.Tags, "a snapshot with a tag that one of these matches stays", `a list of tags such as ["release", "golden-*"]`,
+			func(tag string) bool { return tag != "" }),
+		integer("gc.free-percent", &c.GC.FreePercent, 10, 0, 90,
+			"how much of the file system is to be free: where it is less, more of the oldest snapshots go"),
 		below("etc.lines", "/etc", &c.Etc.Lines,
 			"files of /etc whose texts are merged by lines, where a built-in rule says otherwise"),
 		below("etc.whole", "/etc", &c.Etc.Whole,

@@ -60,6 +60,7 @@ func TestWithoutFilesTheDefaultsHold(t *testing.T) {
 		},
 		Log:      Log{TotalSize: 256, TransactionSize: 16},
 		Packages: Packages{Wait: 20 * time.Second},
+		GC:       GC{Least: 3, Most: 20, FreePercent: 10},
 	}
 	if diff := cmp.Diff(want, c, unexported); diff != "" {
 		t.Errorf("without a file (-want +got):\n%s", diff)
@@ -116,6 +117,11 @@ func TestLaterFilesWinKeyByKey(t *testing.T) {
 		"etc.live":                 "[] default",
 		"etc.derived":              "[] default",
 		"etc.never":                "[] default",
+		"gc.least":                 "3 default",
+		"gc.most":                  "20 default",
+		"gc.days":                  "0 default",
+		"gc.tags":                  "[] default",
+		"gc.free-percent":          "10 default",
 		"health.network-wait":      `"30s" default`,
 		"health.ignore-units":      `["c-*.service"] /etc/txupd/conf.d/10-a.toml:5`,
 	}, got); diff != "" {
@@ -279,7 +285,11 @@ func drawn(t *rapid.T, key string) string {
 		return fmt.Sprint(rapid.Bool().Draw(t, key))
 	case "etc.lines", "etc.whole", "etc.set", "etc.state", "etc.live", "etc.derived", "etc.never":
 		return literal(rapid.SliceOfN(rapid.StringMatching(`(/etc/)?[a-z]{1,5}(/[a-z*?]{1,4})?`), 0, 3).Draw(t, key))
-	case "health.ignore-units":
+	case "gc.least", "gc.most", "gc.days":
+		return fmt.Sprint(rapid.IntRange(0, 10_000).Draw(t, key))
+	case "gc.free-percent":
+		return fmt.Sprint(rapid.IntRange(0, 90).Draw(t, key))
+	case "gc.tags", "health.ignore-units":
 		return literal(rapid.SliceOfN(rapid.StringMatching(`[a-z*?"@.-]{1,9}`), 0, 3).Draw(t, key))
 	}
 	panic("no values are drawn for " + key)

@@ -3,6 +3,7 @@ package retention
 
 import (
 	"cmp"
+	"path"
 	"slices"
 	"time"
 )
@@ -22,7 +23,7 @@ type Rules struct {
 	Least int           // so many of the newest stay, however old they are and however little is free
 	Most  int           // of what is not needed, pinned or tagged no more than so many stay; 0 for any number
 	For   time.Duration // what is older goes; 0 for any age
-	Tags  []string      // what has one of them stays
+	Tags  []string      // what has a tag that one of these patterns (path.Match) matches stays
 }
 
 // Rule is what decided about a snapshot.
@@ -57,7 +58,9 @@ func Decide(all []Snapshot, rules Rules, now time.Time) []Decision {
 	others := 0
 	for i := range decided {
 		d := &decided[i]
-		tagged := func(tag string) bool { return slices.Contains(d.Tags, tag) }
+		tagged := func(pattern string) bool {
+			return slices.ContainsFunc(d.Tags, func(tag string) bool { ok, err := path.Match(pattern, tag); return ok && err == nil })
+		}
 		switch {
 		case d.Needed != "":
 			d.Rule = Needed

@@ -52,6 +52,7 @@ func TestRules(t *testing.T) {
 		"nothing":       {nil, Rules{Least: 5}, ""},
 		"wrong clock":   {[]Snapshot{{Number: 2, Created: now.Add(-time.Hour)}, {Number: 1, Created: now.Add(1000 * time.Hour)}}, Rules{Most: 1, For: 10 * time.Hour}, "-1 most, 2 spare"},
 		"not its words": {system(special)[5:6], Rules{Tags: []string{"rel"}}, "5 spare"},
+		"by a pattern":  {system(special)[5:6], Rules{Tags: []string{"no", "rel*"}}, "5 tagged"},
 	} {
 		var words []string
 		for _, d := range Decide(c.all, c.rules, now) {

@@ -246,9 +246,21 @@ func (u *Updater) deletable(v view) error {
 	if err != nil {
 		return err
 	}
+	why, err := u.protection(r, v)
+	if err == nil && why == "" && v.rec.Pinned {
+		why = "it is pinned"
+	}
+	if err == nil && why != "" {
+		err = fmt.Errorf("snapshot %d cannot be deleted: %s: %w", v.number, why, fault.ErrProtected)
+	}
+	return err
+}
+
+// protection is why a snapshot must not go, whatever anybody wants, "" for nothing.
+func (u *Updater) protection(r *roles, v view) (string, error) {
 	shared, err := u.protectsShared(v.rec)
 	if err != nil {
-		return err
+		return "", err
 	}
 	has := r.describe(v).Roles
 	for _, p := range []struct {
@@ -261,12 +273,12 @@ func (u *Updater) deletable(v view) error {
 		{slices.Contains(has, bus.RolePending), "it is pending: roll back first"},
 		{slices.Contains(has, bus.RoleDefault), "it boots next"},
 		{v.rec.Adopted, "it is the system as txupd found it"},
-		{v.rec.Pinned, "it is pinned"},
+		{v.foreign, "txupd did not make it"},
 		{shared != "", shared},
 	} {
 		if p.yes {
-			return fmt.Errorf("snapshot %d cannot be deleted: %s: %w", v.number, p.why, fault.ErrProtected)
+			return p.why, nil
 		}
 	}
-	return nil
+	return "", nil
 }

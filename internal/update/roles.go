@@ -318,17 +318,32 @@ func (u *Updater) List() (bus.List, error) {
 	if err != nil {
 		return bus.List{}, err
 	}
-	all, err := u.Driver.List(u.Root)
+	views, heirs, err := u.views(r)
 	if err != nil {
 		return bus.List{}, err
+	}
+	list := bus.List{Snapshots: []bus.Snapshot{}}
+	for _, v := range views {
+		s := r.describe(v)
+		if heir, ok := heirs[s.Number]; ok && slices.Contains(s.Roles, bus.RoleSuperseded) {
+			s.ContainedIn = &heir
+		}
+		list.Snapshots = append(list.Snapshots, s)
+	}
+	return list, nil
+}
+
+// views are all snapshots that exist, by number, and the first committed child of each that has one.
+func (u *Updater) views(r *roles) (views []view, heirs map[uint64]uint64, err error) {
+	all, err := u.Driver.List(u.Root)
+	if err != nil {
+		return nil, nil, err
 	}
 	byID := make(map[snapshot.SubvolumeID]snapshot.Subvolume, len(all))
 	for _, s := range all {
 		byID[s.ID] = s
 	}
-	list := bus.List{Snapshots: []bus.Snapshot{}}
-	heirs := map[uint64]uint64{} // the first committed child of each
-	var views []view
+	heirs = map[uint64]uint64{}
 	err = u.Journal.View(func(tx *journal.Tx) error {
 		for rec, err := range u.standing(tx) {
 			if err != nil {
@@ -350,7 +365,7 @@ func (u *Updater) List() (bus.List, error) {
 		return nil
 	})
 	if err != nil {
-		return bus.List{}, err
+		return nil, nil, err
 	}
 	known := func(v view) bool { return slices.ContainsFunc(views, v.same) }
 	if !known(r.booted) {
@@ -360,14 +375,7 @@ func (u *Updater) List() (bus.List, error) {
 		views = append(views, r.standby)
 	}
 	slices.SortStableFunc(views, func(a, b view) int { return int(int64(a.number) - int64(b.number)) })
-	for _, v := range views {
-		s := r.describe(v)
-		if heir, ok := heirs[s.Number]; ok && slices.Contains(s.Roles, bus.RoleSuperseded) {
-			s.ContainedIn = &heir
-		}
-		list.Snapshots = append(list.Snapshots, s)
-	}
-	return list, nil
+	return views, heirs, nil
 }
 
 // capabilities says what works on this machine, so that nothing is claimed that is not there.

@@ -131,10 +131,18 @@ func New(d Deps) *Updater {
 // an earlier change left to be recorded is recorded first. done tells that the
 // call is over; the lock is let go apart from it, because a transaction keeps it.
 func (u *Updater) change(ctx context.Context, what string, actor record.Actor) (h *holder, done func(), err error) {
-	if err := u.Misconfigured; err != nil {
-		return nil, nil, fmt.Errorf("%w: the configuration cannot be read: %w", fault.ErrNotSupported, err)
+	if err := u.configured(); err != nil {
+		return nil, nil, err
 	}
 	return u.changeAnyhow(ctx, what, actor)
+}
+
+// configured refuses what must not go by the defaults where the administrator wanted something else.
+func (u *Updater) configured() error {
+	if err := u.Misconfigured; err != nil {
+		return fmt.Errorf("%w: the configuration cannot be read: %w", fault.ErrNotSupported, err)
+	}
+	return nil
 }
 
 // changeAnyhow is change where the configuration is not asked.

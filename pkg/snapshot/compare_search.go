@@ -43,6 +43,8 @@ type Searcher interface {
 // Object ids, item types and trees of linux/btrfs_tree.h.
 const (
 	rootTree        = 1
+	orphanObject    = 1<<64 - 5 // BTRFS_ORPHAN_OBJECTID
+	orphanItemKey   = 48
 	firstFreeObject = 256 // the root directory of every subvolume, too
 	lastFreeObject  = math.MaxUint64 - 255
 
