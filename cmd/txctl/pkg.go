@@ -164,10 +164,7 @@ func (a *app) printProgress(number uint64) (stop func()) {
 		if ended {
 			return
 		}
-		line := progressLine{progressDocument{Transaction: number, Phase: p.Phase, Text: p.Text}}
-		if p.Fraction >= 0 {
-			line.Progress.Fraction = &p.Fraction
-		}
+		line := progressLine{progressDocument{Transaction: number, Phase: p.Phase, Fraction: p.Known(), Text: p.Text}}
 		if err := a.encode(line); err != nil {
 			ended = true // nobody reads them; the last document will say so
 		}

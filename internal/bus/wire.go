@@ -63,6 +63,14 @@ type Progress struct {
 	Text     string
 }
 
+// Known is the fraction, nil where it is not known.
+func (p Progress) Known() *float64 {
+	if p.Fraction < 0 {
+		return nil
+	}
+	return &p.Fraction
+}
+
 // Status is the document of `status`.
 type Status struct {
 	Booted         *Snapshot    `json:"booted"`

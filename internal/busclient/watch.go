@@ -84,11 +84,9 @@ func (w *watcher) event(sig *dbus.Signal) (bus.Event, bool) {
 	e := bus.Event{Number: n}
 	switch strings.TrimPrefix(sig.Name, bus.TransactionInterface+".") {
 	case "Progress":
-		var fraction float64
-		e.Event, err = bus.EventProgress, dbus.Store(sig.Body, &e.Phase, &fraction, &e.Text)
-		if fraction >= 0 {
-			e.Fraction = &fraction
-		}
+		var p bus.Progress
+		err = dbus.Store(sig.Body, &p.Phase, &p.Fraction, &p.Text)
+		e.Event, e.Phase, e.Fraction, e.Text = bus.EventProgress, p.Phase, p.Known(), p.Text
 	case "CommandFinished":
 		var command uint32
 		e.Exit = new(int32)

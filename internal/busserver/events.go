@@ -32,7 +32,7 @@ func (s *Server) emit(e update.Event) {
 	case update.CommandFinished:
 		s.signal(transactionPath(e.Transaction), bus.TransactionInterface+".CommandFinished", uint32(e.Command), int32(e.Exit))
 	case update.Progressed:
-		if e, ok := s.pace.take(e, time.Now()); ok {
+		if s.pace.take(e, time.Now()) {
 			s.progressed(e)
 		}
 	case update.TransactionFinished:

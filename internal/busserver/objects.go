@@ -232,8 +232,10 @@ func transactionProperties(st update.State) map[string]dbus.Variant {
 	}
 }
 
-func progress(p update.Progress) bus.Progress {
-	return bus.Progress{Phase: p.Phase, Fraction: p.Fraction, Text: text(p.Text, maxErrorText)}
+// progress is p as the bus can carry it.
+func progress(p bus.Progress) bus.Progress {
+	p.Text = text(p.Text, maxErrorText)
+	return p
 }
 
 func snapshotProperties(one bus.Snapshot) map[string]dbus.Variant {

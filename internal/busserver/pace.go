@@ -34,15 +34,15 @@ func (p *pace) due(e update.Event) time.Time {
 	return due
 }
 
-// take returns e if it may be sent now, else it holds it.
-func (p *pace) take(e update.Event, now time.Time) (update.Event, bool) {
+// take is whether e may be sent now; else it is held.
+func (p *pace) take(e update.Event, now time.Time) bool {
 	if now.Before(p.due(e)) {
 		p.held = &e
-		return update.Event{}, false
+		return false
 	}
 	p.sent[p.next], p.next = now, (p.next+1)%maxPaces
 	p.phase, p.held = e.Progress.Phase, nil
-	return e, true
+	return true
 }
 
 // again is what is held, if it may be sent now, and else after how long; 0 is for nothing held.
@@ -53,8 +53,8 @@ func (p *pace) again(now time.Time) (e update.Event, ok bool, wait time.Duration
 	if wait := p.due(*p.held).Sub(now); wait > 0 {
 		return update.Event{}, false, wait
 	}
-	e, ok = p.take(*p.held, now)
-	return e, ok, 0
+	e = *p.held
+	return e, p.take(e, now), 0
 }
 
 // forget drops what is held of a transaction that has ended.

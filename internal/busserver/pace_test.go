@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/update"
 )
 
@@ -30,8 +31,8 @@ func TestPace(t *testing.T) {
 			now = now.Add(time.Duration(random.IntN(60)) * time.Millisecond)
 			step()
 			newest = time.Duration(i).String()
-			e := update.Event{Kind: update.Progressed, Progress: update.Progress{Phase: []string{"download", "install", "commit"}[random.IntN(3)], Fraction: random.Float64() - 0.3, Text: newest}}
-			if e, ok := p.take(e, now); ok {
+			e := update.Event{Kind: update.Progressed, Progress: bus.Progress{Phase: []string{"download", "install", "commit"}[random.IntN(3)], Fraction: random.Float64() - 0.3, Text: newest}}
+			if p.take(e, now) {
 				send(e)
 			}
 		}

@@ -47,14 +47,21 @@ var phases = map[string]string{
 	"refresh": "reading the package sources", "download": "downloading", "install": "installing", "remove": "removing",
 }
 
+// doing is what is being done in a phase, in words of ours where there are any:
+// then detail has the package manager's.
+func doing(phase, text string) (what, detail string) {
+	text = firstLine(text)
+	if words, ok := phases[phase]; ok {
+		return words, text
+	}
+	return text, ""
+}
+
 // Step tells what is being done now.
 func (p *Progress) Step(now bus.Progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	phase, detail := firstLine(now.Text), ""
-	if words, ok := phases[now.Phase]; ok {
-		phase, detail = words, phase
-	}
+	phase, detail := doing(now.Phase, now.Text)
 	if p.ended || phase == "" {
 		return
 	}

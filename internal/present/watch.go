@@ -41,15 +41,12 @@ func (w *Watching) words(e bus.Event) string {
 	case bus.EventBegan:
 		return about(fmt.Sprintf("transaction %d began (%s)", e.Number, plain(e.Kind)))
 	case bus.EventProgress:
-		doing := firstLine(e.Text)
-		if words, ok := phases[e.Phase]; ok {
-			doing = words
-		}
-		if doing == w.doing[e.Number] {
+		what, _ := doing(e.Phase, e.Text)
+		if what == w.doing[e.Number] {
 			return ""
 		}
-		w.doing[e.Number] = doing
-		return fmt.Sprintf("transaction %d: %s", e.Number, doing)
+		w.doing[e.Number] = what
+		return fmt.Sprintf("transaction %d: %s", e.Number, what)
 	case bus.EventCommand:
 		if e.Exit != nil && *e.Exit != 0 {
 			return fmt.Sprintf("transaction %d: %s", e.Number, red(fmt.Sprintf("a command ended with status %d", *e.Exit)))

@@ -7,23 +7,17 @@ import (
 	"os"
 	"sync"
 
+	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/pkgmgr"
 )
 
-// Progress is how far a transaction is.
-type Progress struct {
-	// Phase is "packages", one of the package manager's (pkgmgr), or "commit".
-	Phase string
-	// Fraction of the phase that is done, from 0 to 1; negative where it is not known.
-	Fraction float64
-	// Text is what is being done now.
-	Text string
+// progress tells what the transaction itself does now; the phase is "packages" or
+// "commit", and the package manager has its own (pkgmgr).
+func (t *Transaction) progress(phase, text string) {
+	t.tell(bus.Progress{Phase: phase, Fraction: -1, Text: text})
 }
 
-// progress tells what the transaction itself does now.
-func (t *Transaction) progress(phase, text string) { t.tell(Progress{phase, -1, text}) }
-
-func (t *Transaction) tell(p Progress) {
+func (t *Transaction) tell(p bus.Progress) {
 	t.mu.Lock()
 	same := t.now == p
 	t.now = p
@@ -66,7 +60,7 @@ func (m *metering) then(do func(pkgmgr.Meter)) {
 	defer m.mu.Unlock()
 	do(m.meter)
 	if p := m.meter.Progress(); p != (pkgmgr.Progress{}) {
-		m.t.tell(Progress(p))
+		m.t.tell(bus.Progress(p))
 	}
 }
 

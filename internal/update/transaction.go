@@ -93,7 +93,7 @@ type Transaction struct {
 	same       bool // ended because nothing changed
 	failure    error
 	files      []record.FileChange // of a commit that is not recorded yet
-	now        Progress
+	now        bus.Progress
 }
 
 // State is what a transaction tells of itself.
@@ -107,7 +107,7 @@ type State struct {
 	Exit           int // of the last command that ended, -1 where none did
 	Failure        error
 	Warnings       []string
-	Progress       Progress
+	Progress       bus.Progress
 }
 
 // Begin opens a transaction: when it returns, the snapshot stands under its

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/txupd/txupd/internal/boot"
+	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/config"
 	"github.com/txupd/txupd/internal/engine"
 	"github.com/txupd/txupd/internal/fault"
@@ -80,7 +81,7 @@ type Event struct {
 	Transaction *Transaction // nil for SnapshotsChanged
 	Command     int          // CommandFinished
 	Exit        int          // CommandFinished
-	Progress    Progress     // Progressed
+	Progress    bus.Progress // Progressed
 }
 
 // Updater serves one root.
