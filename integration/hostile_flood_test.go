@@ -12,8 +12,8 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	faults "github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/testbed"
 	"github.com/txupd/txupd/pkg/journal/record"
@@ -162,8 +162,7 @@ func TestReadersThatDoNotRead(t *testing.T) {
 	s := newSystem(t, options{daemon: []string{"--idle", "0"}})
 	s.must("begin")
 	n := s.status().Transaction.Number
-	client := s.client()
-	tr, err := client.Transaction(t.Context(), n)
+	tr, err := s.client().Transaction(t.Context(), n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,13 +170,13 @@ func TestReadersThatDoNotRead(t *testing.T) {
 	s.must("exec", "--", "echo", "something")
 	const size = 4 << 20
 	s.survives("readers that do not read", func() {
-		var streams []busclient.Streams
+		var streams []client.Streams
 		defer func() {
 			for _, one := range streams {
 				closeStreams(one)
 			}
 		}()
-		index, err := tr.Exec(t.Context(), []string{"sh", "-c", "read go; head -c 4194304 /dev/zero"}, busclient.Input{Stdin: true}, true)
+		index, err := tr.Exec(t.Context(), []string{"sh", "-c", "read go; head -c 4194304 /dev/zero"}, client.Input{Stdin: true}, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,7 +209,7 @@ func TestReadersThatDoNotRead(t *testing.T) {
 		}
 		reading.Wait()
 	})
-	if err := tr.Commit(t.Context(), busclient.About{KeepUnchanged: true}); err != nil {
+	if err := tr.Commit(t.Context(), client.About{KeepUnchanged: true}); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := tr.Wait(t.Context()); err != nil || out.Phase != record.Committed {
@@ -218,7 +217,7 @@ func TestReadersThatDoNotRead(t *testing.T) {
 	}
 }
 
-func closeStreams(s busclient.Streams) {
+func closeStreams(s client.Streams) {
 	s.Stdin.Close()
 	s.Stdout.Close()
 	s.Stderr.Close()
@@ -237,9 +236,9 @@ func TestListenersAndIntrospectionDuringChanges(t *testing.T) {
 				others.Go(func() { s.listenAndLook(ctx) })
 			}
 			others.Go(func() { s.subscribe(ctx) })
-			client := s.client()
+			c := s.client()
 			for range 15 {
-				tr, err := client.Begin(t.Context(), busclient.About{})
+				tr, err := c.Begin(t.Context(), client.About{})
 				if err != nil {
 					t.Error(err)
 					break
@@ -250,7 +249,7 @@ func TestListenersAndIntrospectionDuringChanges(t *testing.T) {
 			}
 			stop()
 			others.Wait()
-			client.Close()
+			c.Close()
 		})
 	})
 }

@@ -14,8 +14,8 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/daemon"
 	"github.com/txupd/txupd/internal/testbed"
 )
@@ -70,7 +70,7 @@ func (s *system) atRest() (goroutines int, heap uint64) {
 
 func TestNothingOfCallersStays(t *testing.T) {
 	s := inside(t)
-	warm, err := busclient.Connect(t.Context())
+	warm, err := client.Connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestNothingOfCallersStays(t *testing.T) {
 	r := s.raw()
 	each(r)
 	r.Close()
-	tr, err := warm.Begin(t.Context(), busclient.About{})
+	tr, err := warm.Begin(t.Context(), client.About{})
 	if err != nil {
 		t.Fatal(err)
 	}

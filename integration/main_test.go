@@ -21,9 +21,9 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/btrfs"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/failpoint"
 	"github.com/txupd/txupd/internal/sandbox"
 	"github.com/txupd/txupd/internal/testbed"
@@ -153,10 +153,10 @@ func newSystem(t *testing.T, o options) *system {
 }
 
 // client is a connection of its own, as another program has it.
-func (s *system) client() *busclient.Client {
+func (s *system) client() *client.Client {
 	s.t.Helper()
 	s.t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", s.bus.Address)
-	c, err := busclient.Connect(s.t.Context())
+	c, err := client.Connect(s.t.Context())
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -14,8 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/fault"
 )
 
@@ -139,7 +139,7 @@ func TestLogConditions(t *testing.T) {
 	if got.code != 0 || got.stdout != "Nothing that is recorded fits.\n" {
 		t.Fatalf("exit %d: %s%s", got.code, got.stdout, got.stderr)
 	}
-	want := busclient.LogFilter{
+	want := client.LogFilter{
 		Limit: 5, Package: "htop", Path: "/etc/*", Since: now.Add(-48 * time.Hour), Until: time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC),
 		Actor: "anna", State: "good", Tag: "x", Text: "printer", Brief: true,
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/present"
 	"github.com/txupd/txupd/pkg/journal/record"
 )
@@ -217,7 +217,7 @@ func (a *app) completeSnapshots(wanted func(bus.Snapshot) bool, words ...string)
 // completeTransactions completes numbers of the latest, whatever became of them, and words.
 func (a *app) completeTransactions(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return a.asking(func(ctx context.Context, d daemon) ([]cobra.Completion, error) {
-		doc, err := d.Log(ctx, busclient.LogFilter{Limit: completedTransactions, Brief: true})
+		doc, err := d.Log(ctx, client.LogFilter{Limit: completedTransactions, Brief: true})
 		if err != nil {
 			return nil, err
 		}
@@ -237,7 +237,7 @@ func (a *app) completeTransactions(*cobra.Command, []string, string) ([]cobra.Co
 // first of args names, else all.
 func (a *app) completeTags(args []string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return a.asking(func(ctx context.Context, d daemon) ([]cobra.Completion, error) {
-		doc, err := d.Log(ctx, busclient.LogFilter{Brief: true})
+		doc, err := d.Log(ctx, client.LogFilter{Brief: true})
 		if err != nil {
 			return nil, err
 		}

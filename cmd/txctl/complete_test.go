@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/pkg/journal/record"
 )
@@ -144,7 +144,7 @@ type mute struct{ daemon }
 
 func (mute) Status(context.Context) (bus.Status, error) { return bus.Status{}, fault.ErrFailed }
 func (mute) List(context.Context) (bus.List, error)     { return bus.List{}, fault.ErrFailed }
-func (mute) Log(context.Context, busclient.LogFilter) (bus.Log, error) {
+func (mute) Log(context.Context, client.LogFilter) (bus.Log, error) {
 	return bus.Log{}, fault.ErrFailed
 }
 func (mute) PackageList(context.Context, string) (bus.Packages, error) {

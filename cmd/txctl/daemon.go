@@ -8,8 +8,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/pkg/journal/record"
 )
 
@@ -18,16 +18,16 @@ type daemon interface {
 	Status(context.Context) (bus.Status, error)
 	List(context.Context) (bus.List, error)
 	Show(context.Context, uint64) (record.Record, error)
-	Log(context.Context, busclient.LogFilter) (bus.Log, error)
+	Log(context.Context, client.LogFilter) (bus.Log, error)
 	ShowNow(context.Context, uint64) (bus.Shown, error)
 	Tree(context.Context) (bus.List, error)
 	Blame(ctx context.Context, subject string, limit uint64) (bus.Blame, error)
-	Diff(ctx context.Context, from, to string, o busclient.DiffOptions) (bus.Diff, error)
+	Diff(ctx context.Context, from, to string, o client.DiffOptions) (bus.Diff, error)
 	Etc(ctx context.Context, snapshot string) (bus.Etc, error)
-	EtcDiff(ctx context.Context, snapshot string, o busclient.DiffOptions) (bus.EtcDiff, error)
+	EtcDiff(ctx context.Context, snapshot string, o client.DiffOptions) (bus.EtcDiff, error)
 	EtcSides(ctx context.Context, path, snapshot string) (bus.EtcSides, error)
-	EtcResolve(ctx context.Context, path string, r busclient.Resolution) (bus.EtcResolved, error)
-	Annotate(context.Context, uint64, busclient.Annotation) error
+	EtcResolve(ctx context.Context, path string, r client.Resolution) (bus.EtcResolved, error)
+	Annotate(context.Context, uint64, client.Annotation) error
 	Output(context.Context, uint64) (io.ReadCloser, error)
 	Transcript(context.Context, uint64) (io.ReadCloser, error)
 	Grep(ctx context.Context, text string, ignoreCase bool, limit uint64) (bus.Grep, error)
@@ -35,7 +35,7 @@ type daemon interface {
 	JournalExport(context.Context) (io.ReadCloser, error)
 	PackageList(ctx context.Context, from string) (bus.Packages, error)
 	Version(context.Context) (string, error)
-	Rollback(context.Context, int64, busclient.RollbackOptions) (uint64, error)
+	Rollback(context.Context, int64, client.RollbackOptions) (uint64, error)
 	BootOnce(context.Context, int64) error
 	Doctor(context.Context) (bus.Doctor, error)
 	Repair(context.Context) (bus.Repair, error)
@@ -47,24 +47,24 @@ type daemon interface {
 	WhileBusy(ctx context.Context, try func() error, busy func(error)) error
 	Close() error
 
-	Begin(context.Context, busclient.About) (transaction, error)
-	Run(context.Context, []string, busclient.About, busclient.Input) (transaction, error)
-	Shell(context.Context, []string, busclient.About, busclient.Input) (transaction, error)
-	PackageAdd(context.Context, []string, busclient.About) (transaction, error)
-	PackageRemove(context.Context, []string, busclient.About) (transaction, error)
-	Update(context.Context, busclient.About) (transaction, error)
+	Begin(context.Context, client.About) (transaction, error)
+	Run(context.Context, []string, client.About, client.Input) (transaction, error)
+	Shell(context.Context, []string, client.About, client.Input) (transaction, error)
+	PackageAdd(context.Context, []string, client.About) (transaction, error)
+	PackageRemove(context.Context, []string, client.About) (transaction, error)
+	Update(context.Context, client.About) (transaction, error)
 	Transaction(context.Context, uint64) (transaction, error)
 }
 
 // transaction is what can be done with one.
 type transaction interface {
 	Number() uint64
-	State(context.Context) (busclient.State, error)
-	Attach(ctx context.Context, command *uint32) (busclient.Streams, error)
-	Exec(context.Context, []string, busclient.Input, bool) (uint32, error)
+	State(context.Context) (client.State, error)
+	Attach(ctx context.Context, command *uint32) (client.Streams, error)
+	Exec(context.Context, []string, client.Input, bool) (uint32, error)
 	WaitCommand(context.Context, uint32) (int32, error)
 	Resize(ctx context.Context, rows, columns uint16) error
-	Commit(context.Context, busclient.About) error
+	Commit(context.Context, client.About) error
 	Discard(context.Context) error
 	Cancel(context.Context) error
 	Wait(context.Context) (bus.Outcome, error)
@@ -72,41 +72,41 @@ type transaction interface {
 
 var (
 	_ daemon      = onBus{}
-	_ transaction = (*busclient.Transaction)(nil)
+	_ transaction = (*client.Transaction)(nil)
 )
 
 // onBus is the real one.
-type onBus struct{ *busclient.Client }
+type onBus struct{ *client.Client }
 
 // one keeps a failed call from becoming a transaction that is nil and yet is none.
-func one(t *busclient.Transaction, err error) (transaction, error) {
+func one(t *client.Transaction, err error) (transaction, error) {
 	if err != nil {
 		return nil, err
 	}
 	return t, nil
 }
 
-func (d onBus) Begin(ctx context.Context, a busclient.About) (transaction, error) {
+func (d onBus) Begin(ctx context.Context, a client.About) (transaction, error) {
 	return one(d.Client.Begin(ctx, a))
 }
 
-func (d onBus) Run(ctx context.Context, argv []string, a busclient.About, in busclient.Input) (transaction, error) {
+func (d onBus) Run(ctx context.Context, argv []string, a client.About, in client.Input) (transaction, error) {
 	return one(d.Client.Run(ctx, argv, a, in))
 }
 
-func (d onBus) Shell(ctx context.Context, argv []string, a busclient.About, in busclient.Input) (transaction, error) {
+func (d onBus) Shell(ctx context.Context, argv []string, a client.About, in client.Input) (transaction, error) {
 	return one(d.Client.Shell(ctx, argv, a, in))
 }
 
-func (d onBus) PackageAdd(ctx context.Context, names []string, a busclient.About) (transaction, error) {
+func (d onBus) PackageAdd(ctx context.Context, names []string, a client.About) (transaction, error) {
 	return one(d.Client.PackageAdd(ctx, names, a))
 }
 
-func (d onBus) PackageRemove(ctx context.Context, names []string, a busclient.About) (transaction, error) {
+func (d onBus) PackageRemove(ctx context.Context, names []string, a client.About) (transaction, error) {
 	return one(d.Client.PackageRemove(ctx, names, a))
 }
 
-func (d onBus) Update(ctx context.Context, a busclient.About) (transaction, error) {
+func (d onBus) Update(ctx context.Context, a client.About) (transaction, error) {
 	return one(d.Client.Update(ctx, a))
 }
 
@@ -116,7 +116,7 @@ func (d onBus) Transaction(ctx context.Context, n uint64) (transaction, error) {
 
 // connectionAdvice is what to do where the daemon cannot be reached.
 func connectionAdvice(err error) string {
-	if errors.Is(err, busclient.ErrNoDaemon) {
+	if errors.Is(err, client.ErrNoDaemon) {
 		return "is it installed, and does the system bus run? \"systemctl status txupd\" and \"journalctl -u txupd\" tell more"
 	}
 	return ""

@@ -8,15 +8,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/present"
 	"github.com/txupd/txupd/pkg/journal/record"
 )
 
 func (a *app) diffCommand() *cobra.Command {
 	var parts present.DiffParts
-	var o busclient.DiffOptions
+	var o client.DiffOptions
 	var context string
 	c := &cobra.Command{
 		Use:   "diff [A [B]] [PATH…]",
@@ -93,7 +93,7 @@ func absoluteAll(paths []string) error {
 	return nil
 }
 
-func (a *app) diff(from, to string, o busclient.DiffOptions, parts present.DiffParts) error {
+func (a *app) diff(from, to string, o client.DiffOptions, parts present.DiffParts) error {
 	d, err := a.daemon()
 	if err != nil {
 		return err

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/txupd/txupd/internal/busclient"
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/present"
 )
 
@@ -53,7 +53,7 @@ func (a *app) etc(name string) error {
 }
 
 func (a *app) etcDiffCommand() *cobra.Command {
-	var o busclient.DiffOptions
+	var o client.DiffOptions
 	var name, context string
 	c := &cobra.Command{
 		Use:   "diff [PATH…]",

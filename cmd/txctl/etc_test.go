@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/pkg/journal/record"
 )
@@ -22,7 +22,7 @@ func (f *fake) Etc(_ context.Context, snapshot string) (bus.Etc, error) {
 	}, f.refuse
 }
 
-func (f *fake) EtcDiff(_ context.Context, snapshot string, o busclient.DiffOptions) (bus.EtcDiff, error) {
+func (f *fake) EtcDiff(_ context.Context, snapshot string, o client.DiffOptions) (bus.EtcDiff, error) {
 	lines := "-"
 	if o.Context != nil {
 		lines = strings.Repeat("+", int(*o.Context))
@@ -40,7 +40,7 @@ func (f *fake) EtcSides(_ context.Context, path, snapshot string) (bus.EtcSides,
 	}, nil
 }
 
-func (f *fake) EtcResolve(_ context.Context, path string, r busclient.Resolution) (bus.EtcResolved, error) {
+func (f *fake) EtcResolve(_ context.Context, path string, r client.Resolution) (bus.EtcResolved, error) {
 	f.called("resolve %s %s %q %q %q", path, r.Choice, r.Snapshot, r.Content, r.State)
 	return bus.EtcResolved{EtcConflict: bus.EtcConflict{Path: "/etc/issue", Version: 3, Snapshot: 3}, Choice: r.Choice, Left: 2}, f.refuse
 }

@@ -17,14 +17,14 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/pkg/journal/record"
 )
 
 // errNoBus is what connecting fails with where there is no bus.
-var errNoBus = fmt.Errorf("%w: cannot connect to the system bus", busclient.ErrNoDaemon)
+var errNoBus = fmt.Errorf("%w: cannot connect to the system bus", client.ErrNoDaemon)
 
 var now = time.Date(2026, 3, 14, 15, 9, 26, 0, time.UTC)
 
@@ -48,10 +48,10 @@ type fake struct {
 	events    []bus.Event // for Watch
 	once      sync.Once
 	began     chan struct{} // closed when a transaction is attached to
-	input     busclient.Input
-	about     busclient.About
+	input     client.Input
+	about     client.About
 
-	filter       busclient.LogFilter
+	filter       client.LogFilter
 	cast         string
 	etc          bool // snapshot 3 changed a file in /etc
 	verification bus.Verification
@@ -104,7 +104,7 @@ func (f *fake) Show(_ context.Context, n uint64) (record.Record, error) {
 		PackageChanges: []record.PackageChange{{Name: fmt.Sprintf("p%d", n), Arch: "all", Change: record.Added, New: "1"}}}, nil
 }
 
-func (f *fake) Log(_ context.Context, filter busclient.LogFilter) (bus.Log, error) {
+func (f *fake) Log(_ context.Context, filter client.LogFilter) (bus.Log, error) {
 	f.called("log %d %q", filter.Limit, filter.Package)
 	f.filter = filter
 	return bus.Log{Records: f.records}, nil
@@ -125,7 +125,7 @@ func (f *fake) Blame(_ context.Context, subject string, limit uint64) (bus.Blame
 	return bus.Blame{Subject: subject, Complete: true}, nil
 }
 
-func (f *fake) Diff(_ context.Context, from, to string, o busclient.DiffOptions) (bus.Diff, error) {
+func (f *fake) Diff(_ context.Context, from, to string, o client.DiffOptions) (bus.Diff, error) {
 	f.called("diff %q %q now=%v patch=%v %q", from, to, o.Now, o.Patch, o.Paths)
 	if o.Patch && f.refuse != nil {
 		return bus.Diff{}, f.refuse
@@ -140,7 +140,7 @@ func (f *fake) Diff(_ context.Context, from, to string, o busclient.DiffOptions)
 	return doc, nil
 }
 
-func (f *fake) Annotate(_ context.Context, n uint64, a busclient.Annotation) error {
+func (f *fake) Annotate(_ context.Context, n uint64, a client.Annotation) error {
 	note, pin := "-", "-"
 	if a.Note != nil {
 		note = *a.Note
@@ -195,10 +195,10 @@ func (f *fake) PackageList(_ context.Context, from string) (bus.Packages, error)
 }
 
 func (f *fake) Version(context.Context) (string, error) {
-	return "", fmt.Errorf("%w: as told", busclient.ErrNoDaemon)
+	return "", fmt.Errorf("%w: as told", client.ErrNoDaemon)
 }
 
-func (f *fake) Rollback(_ context.Context, n int64, o busclient.RollbackOptions) (uint64, error) {
+func (f *fake) Rollback(_ context.Context, n int64, o client.RollbackOptions) (uint64, error) {
 	if o.AsCommitted || o.KeepEtc {
 		how := map[bool]string{true: " as committed"}[o.AsCommitted] + map[bool]string{true: " keeping /etc"}[o.KeepEtc]
 		f.called("rollback %d%s", n, how)
@@ -278,7 +278,7 @@ func (f *fake) WhileBusy(ctx context.Context, try func() error, busy func(error)
 
 func (f *fake) Close() error { return nil }
 
-func (f *fake) start(what string, about busclient.About, in busclient.Input) (transaction, error) {
+func (f *fake) start(what string, about client.About, in client.Input) (transaction, error) {
 	message := "no message"
 	if about.Message != nil {
 		message = *about.Message
@@ -295,23 +295,23 @@ func (f *fake) start(what string, about busclient.About, in busclient.Input) (tr
 	return &fakeTransaction{f: f, ended: make(chan struct{})}, nil
 }
 
-func (f *fake) Begin(_ context.Context, a busclient.About) (transaction, error) {
-	return f.start("begin", a, busclient.Input{})
+func (f *fake) Begin(_ context.Context, a client.About) (transaction, error) {
+	return f.start("begin", a, client.Input{})
 }
-func (f *fake) Run(_ context.Context, argv []string, a busclient.About, in busclient.Input) (transaction, error) {
+func (f *fake) Run(_ context.Context, argv []string, a client.About, in client.Input) (transaction, error) {
 	return f.start(fmt.Sprintf("run %q", argv), a, in)
 }
-func (f *fake) Shell(_ context.Context, argv []string, a busclient.About, in busclient.Input) (transaction, error) {
+func (f *fake) Shell(_ context.Context, argv []string, a client.About, in client.Input) (transaction, error) {
 	return f.start(fmt.Sprintf("shell %q", argv), a, in)
 }
-func (f *fake) PackageAdd(_ context.Context, names []string, a busclient.About) (transaction, error) {
-	return f.start(fmt.Sprintf("add %q", names), a, busclient.Input{})
+func (f *fake) PackageAdd(_ context.Context, names []string, a client.About) (transaction, error) {
+	return f.start(fmt.Sprintf("add %q", names), a, client.Input{})
 }
-func (f *fake) PackageRemove(_ context.Context, names []string, a busclient.About) (transaction, error) {
-	return f.start(fmt.Sprintf("remove %q", names), a, busclient.Input{})
+func (f *fake) PackageRemove(_ context.Context, names []string, a client.About) (transaction, error) {
+	return f.start(fmt.Sprintf("remove %q", names), a, client.Input{})
 }
-func (f *fake) Update(_ context.Context, a busclient.About) (transaction, error) {
-	return f.start("update", a, busclient.Input{})
+func (f *fake) Update(_ context.Context, a client.About) (transaction, error) {
+	return f.start("update", a, client.Input{})
 }
 func (f *fake) Transaction(_ context.Context, n uint64) (transaction, error) {
 	if f.open == nil || f.open.Number != n {
@@ -329,18 +329,18 @@ type fakeTransaction struct {
 
 func (t *fakeTransaction) Number() uint64 { return 4 }
 
-func (t *fakeTransaction) State(context.Context) (busclient.State, error) {
-	st := busclient.State{Outcome: t.f.outcome}
+func (t *fakeTransaction) State(context.Context) (client.State, error) {
+	st := client.State{Outcome: t.f.outcome}
 	st.Phase = record.Open
 	return st, nil
 }
 
-func (t *fakeTransaction) Attach(_ context.Context, command *uint32) (busclient.Streams, error) {
+func (t *fakeTransaction) Attach(_ context.Context, command *uint32) (client.Streams, error) {
 	var files [6]*os.File
 	for i := 0; i < len(files); i += 2 {
 		r, w, err := os.Pipe()
 		if err != nil {
-			return busclient.Streams{}, err
+			return client.Streams{}, err
 		}
 		files[i], files[i+1] = r, w
 	}
@@ -354,10 +354,10 @@ func (t *fakeTransaction) Attach(_ context.Context, command *uint32) (busclient.
 		close(t.ended)
 	}()
 	close(t.f.began)
-	return busclient.Streams{Stdin: files[1], Stdout: files[2], Stderr: files[4]}, nil
+	return client.Streams{Stdin: files[1], Stdout: files[2], Stderr: files[4]}, nil
 }
 
-func (t *fakeTransaction) Exec(_ context.Context, argv []string, in busclient.Input, _ bool) (uint32, error) {
+func (t *fakeTransaction) Exec(_ context.Context, argv []string, in client.Input, _ bool) (uint32, error) {
 	t.f.called("exec %q", argv)
 	t.f.input = in
 	return 2, t.f.refuse
@@ -373,7 +373,7 @@ func (t *fakeTransaction) Resize(_ context.Context, rows, columns uint16) error 
 	return nil
 }
 
-func (t *fakeTransaction) Commit(_ context.Context, about busclient.About) error {
+func (t *fakeTransaction) Commit(_ context.Context, about client.About) error {
 	t.f.called("commit %v %v strict=%v", about.Message != nil, about.KeepUnchanged, about.Strict)
 	close(t.ended)
 	return t.f.refuse

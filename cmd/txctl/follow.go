@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/present"
 	"github.com/txupd/txupd/pkg/journal/record"
@@ -51,8 +51,8 @@ func (m *making) strictFlag(flags *pflag.FlagSet) {
 
 // about checks the options and makes what the daemon is told. what is kept as
 // the message where none was given.
-func (m *making) about(a *app, what string) (busclient.About, error) {
-	about := busclient.About{
+func (m *making) about(a *app, what string) (client.About, error) {
+	about := client.About{
 		Message: a.message, Tags: m.tags, From: m.from, KeepUnchanged: m.keepUnchanged, Detach: m.detach, DryRun: m.dryRun, Strict: m.strict,
 	}
 	if m.from != "" {
@@ -166,8 +166,8 @@ func (m *making) document(o bus.Outcome) outcome {
 		Number: o.Number, Parent: o.Parent, Kind: o.Kind, Phase: o.Phase, Unchanged: o.Unchanged, DryRun: m.dryRun, Exit: o.Exit,
 		Warnings: append([]string{}, o.Warnings...), PackageChanges: append([]record.PackageChange{}, o.PackageChanges...), Files: o.Files,
 	}
-	if o.Error != "" {
-		doc.Error = failureOf(fault.FromName(o.Error, o.ErrorMessage))
+	if err := o.Err(); err != nil {
+		doc.Error = failureOf(err)
 	}
 	return doc
 }
@@ -221,5 +221,5 @@ func (a *app) exitOf(o bus.Outcome, commands bool) int {
 	case o.Error == "":
 		return 0
 	}
-	return a.code(fault.Exit(fault.FromName(o.Error, "")))
+	return a.code(fault.Exit(o.Err()))
 }

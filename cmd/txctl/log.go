@@ -9,15 +9,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/present"
 	"github.com/txupd/txupd/pkg/journal/record"
 )
 
 func (a *app) logCommand() *cobra.Command {
 	var limit, since, until string
-	var filter busclient.LogFilter
+	var filter client.LogFilter
 	var full, oneline bool
 	c := &cobra.Command{
 		Use:   "log",
@@ -95,12 +95,12 @@ func limitOf(c *cobra.Command, text string, orAll bool) (uint64, error) {
 	return n, nil
 }
 
-func (a *app) log(filter busclient.LogFilter, full bool) error {
+func (a *app) log(filter client.LogFilter, full bool) error {
 	d, err := a.daemon()
 	if err != nil {
 		return err
 	}
-	filtered := filter != (busclient.LogFilter{Limit: filter.Limit})
+	filtered := filter != (client.LogFilter{Limit: filter.Limit})
 	filter.Brief = !full && !a.json // one line of each has no room for more
 	doc, err := d.Log(a.asked, filter)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 )
 
 // version is set when a release is built.
@@ -20,7 +20,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := newApp(stdin, stdout, stderr, os.Getenv)
 	a.now = time.Now
 	a.connect = func(ctx context.Context, progress func(uint64, bus.Progress)) (daemon, error) {
-		c, err := busclient.Connect(ctx)
+		c, err := client.Connect(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/txupd/txupd/internal/busclient"
+	"github.com/txupd/txupd/client"
 )
 
 // annotated is the document of verbs that annotate.
@@ -44,13 +44,13 @@ func (a *app) noteCommand() *cobra.Command {
 			case text == nil:
 				return usagef("usage: txctl "+c.Use, "txctl note: TEXT is missing")
 			}
-			return a.annotate(args[0], busclient.Annotation{Note: text}, "the note is kept with %d")
+			return a.annotate(args[0], client.Annotation{Note: text}, "the note is kept with %d")
 		},
 	}
 }
 
 // annotate finds the snapshot and changes its record.
-func (a *app) annotate(name string, what busclient.Annotation, done string) error {
+func (a *app) annotate(name string, what client.Annotation, done string) error {
 	d, n, err := a.snapshot(name)
 	if err != nil {
 		return err

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/present"
 	"github.com/txupd/txupd/pkg/journal/record"
@@ -47,7 +47,7 @@ func (a *app) beginCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) begin(about busclient.About) error {
+func (a *app) begin(about client.About) error {
 	b, err := a.start(func(d daemon) (transaction, error) { return d.Begin(a.urged, about) })
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func (a *app) exec(named, argv []string) error {
 	in := a.input()
 	var index uint32
 	if err := a.locked(d, func() (err error) {
-		index, err = t.Exec(a.urged, argv, busclient.Input{Stdin: in != nil}, false)
+		index, err = t.Exec(a.urged, argv, client.Input{Stdin: in != nil}, false)
 		return err
 	}); err != nil {
 		return err
@@ -211,7 +211,7 @@ func (a *app) commitCommand() *cobra.Command {
 				return err
 			}
 			if err := a.locked(d, func() error {
-				return t.Commit(a.urged, busclient.About{Message: a.message, KeepUnchanged: m.keepUnchanged, Strict: m.strict})
+				return t.Commit(a.urged, client.About{Message: a.message, KeepUnchanged: m.keepUnchanged, Strict: m.strict})
 			}); err != nil {
 				return err
 			}
@@ -303,7 +303,7 @@ func (a *app) discard(t begun) error {
 }
 
 // discardOpen waits for the end of a command that was cancelled, and discards.
-func (a *app) discardOpen(t begun, st busclient.State) (bus.Outcome, error) {
+func (a *app) discardOpen(t begun, st client.State) (bus.Outcome, error) {
 	d, err := a.daemon()
 	if err != nil {
 		return bus.Outcome{}, err

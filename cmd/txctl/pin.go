@@ -5,7 +5,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/txupd/txupd/internal/busclient"
+	"github.com/txupd/txupd/client"
 )
 
 func (a *app) pinCommand() *cobra.Command {
@@ -27,7 +27,7 @@ func (a *app) pinning(verb, what, more string, pin bool, done string) *cobra.Com
 				return err
 			}
 			a.unrecorded(verb)
-			return a.annotate(name, busclient.Annotation{Pin: &pin}, done)
+			return a.annotate(name, client.Annotation{Pin: &pin}, done)
 		},
 	}
 }

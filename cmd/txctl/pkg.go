@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/present"
 )
 
@@ -27,7 +27,7 @@ func (a *app) pkgCommand() *cobra.Command {
 		},
 		SuggestionsMinimumDistance: 2,
 	}
-	add := a.changePackages("add", "adding", func(d daemon, names []string, about busclient.About) (transaction, error) {
+	add := a.changePackages("add", "adding", func(d daemon, names []string, about client.About) (transaction, error) {
 		return d.PackageAdd(a.urged, names, about)
 	})
 	add.Short = "Install packages in a new snapshot and make that what boots next"
@@ -36,7 +36,7 @@ func (a *app) pkgCommand() *cobra.Command {
 		"they are. If the package manager fails, nothing is changed (3)."
 	add.Example = "  txctl pkg add htop -m \"for the on-call team\"\n  txctl pkg add --dry-run nginx"
 	add.SuggestFor = []string{"install", "in", "get"}
-	remove := a.changePackages("remove", "removing", func(d daemon, names []string, about busclient.About) (transaction, error) {
+	remove := a.changePackages("remove", "removing", func(d daemon, names []string, about client.About) (transaction, error) {
 		return d.PackageRemove(a.urged, names, about)
 	})
 	remove.Short = "Remove packages in a new snapshot and make that what boots next"
@@ -48,7 +48,7 @@ func (a *app) pkgCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) changePackages(verb, doing string, call func(daemon, []string, busclient.About) (transaction, error)) *cobra.Command {
+func (a *app) changePackages(verb, doing string, call func(daemon, []string, client.About) (transaction, error)) *cobra.Command {
 	var m making
 	c := &cobra.Command{Use: verb + " PACKAGE…"}
 	c.RunE = func(c *cobra.Command, names []string) error {
@@ -56,7 +56,7 @@ func (a *app) changePackages(verb, doing string, call func(daemon, []string, bus
 			return usagef("usage: "+c.CommandPath()+" PACKAGE…", "%s: PACKAGE is missing", c.CommandPath())
 		}
 		list := describe(names)
-		return a.runPackages(&m, verb+" "+list, doing+" "+list, func(d daemon, about busclient.About) (transaction, error) {
+		return a.runPackages(&m, verb+" "+list, doing+" "+list, func(d daemon, about client.About) (transaction, error) {
 			return call(d, names, about)
 		})
 	}
@@ -73,7 +73,7 @@ func (m *making) packageFlags(a *app, c *cobra.Command) {
 
 // runPackages runs a change of packages, with progress. what is the message
 // where none was given, doing names the work while it lasts.
-func (a *app) runPackages(m *making, what, doing string, call func(daemon, busclient.About) (transaction, error)) error {
+func (a *app) runPackages(m *making, what, doing string, call func(daemon, client.About) (transaction, error)) error {
 	about, err := m.about(a, what)
 	if err != nil {
 		return err

@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/present"
 	"github.com/txupd/txupd/internal/textdiff"
 )
@@ -68,7 +68,7 @@ func (a *app) etcResolveCommand() *cobra.Command {
 				return usagef("for example: EDITOR=vi txctl etc resolve PATH --edit", "txctl etc resolve: --edit needs an editor: neither VISUAL nor EDITOR is set")
 			}
 			a.unrecorded("etc resolve")
-			return a.resolveEtc(args[0], busclient.Resolution{Choice: chosen, Snapshot: name}, editor)
+			return a.resolveEtc(args[0], client.Resolution{Choice: chosen, Snapshot: name}, editor)
 		},
 	}
 	c.Flags().BoolVar(&ours, "ours", false, "take what was kept: the snapshot's")
@@ -89,7 +89,7 @@ func (a *app) editor() string {
 	return ""
 }
 
-func (a *app) resolveEtc(path string, r busclient.Resolution, editor string) error {
+func (a *app) resolveEtc(path string, r client.Resolution, editor string) error {
 	d, err := a.daemon()
 	if err != nil {
 		return err

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/present"
 	"github.com/txupd/txupd/pkg/journal/record"
@@ -94,7 +94,7 @@ func (a *app) rollback(name string, o rollbackOptions) error {
 	}
 	var now uint64
 	if err := a.locked(d, func() (err error) {
-		now, err = d.Rollback(a.urged, int64(r.Default), busclient.RollbackOptions{
+		now, err = d.Rollback(a.urged, int64(r.Default), client.RollbackOptions{
 			AsCommitted: o.asCommitted, KeepEtc: r.KeepEtc, RestoreShared: r.RestoreShared, Message: a.message,
 		})
 		return err
@@ -170,7 +170,7 @@ func (a *app) findEdits(d daemon, r *present.Rollback) {
 		return
 	}
 	running := strconv.FormatUint(r.Booted, 10)
-	if edits, err := d.Diff(a.urged, running, running, busclient.DiffOptions{Now: true}); err == nil {
+	if edits, err := d.Diff(a.urged, running, running, client.DiffOptions{Now: true}); err == nil {
 		r.Edits, r.EditsKnown = edits.Files, true
 	}
 }
@@ -181,7 +181,7 @@ func (a *app) choice(d daemon, st bus.Status) (uint64, error) {
 	if st.Pending != nil {
 		return st.Booted.Number, nil
 	}
-	log, err := d.Log(a.urged, busclient.LogFilter{Brief: true})
+	log, err := d.Log(a.urged, client.LogFilter{Brief: true})
 	if err != nil {
 		return 0, err
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/txupd/txupd/internal/busclient"
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/present"
 )
 
@@ -47,7 +47,7 @@ func (a *app) runArgv(argv []string, m *making, what string) error {
 	}
 	in := a.input()
 	b, err := a.start(func(d daemon) (transaction, error) {
-		return d.Run(a.urged, argv, about, busclient.Input{Stdin: in != nil && !m.detach})
+		return d.Run(a.urged, argv, about, client.Input{Stdin: in != nil && !m.detach})
 	})
 	if err != nil {
 		return err

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/txupd/txupd/internal/busclient"
+	"github.com/txupd/txupd/client"
 )
 
 func (a *app) shellCommand() *cobra.Command {
@@ -61,8 +61,8 @@ func (a *app) shell(argv []string, m *making, what string) error {
 		return err
 	}
 	b, err := a.start(func(d daemon) (transaction, error) {
-		return d.Shell(a.urged, argv, about, busclient.Input{
-			Stdin: true, Terminal: &busclient.Terminal{Rows: rows, Columns: columns, Term: a.getenv("TERM")},
+		return d.Shell(a.urged, argv, about, client.Input{
+			Stdin: true, Terminal: &client.Terminal{Rows: rows, Columns: columns, Term: a.getenv("TERM")},
 		})
 	})
 	if err != nil {

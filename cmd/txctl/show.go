@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/present"
 	"github.com/txupd/txupd/pkg/journal/record"
 )
@@ -74,7 +74,7 @@ func (a *app) etcPatches(d daemon, rec record.Record) ([]bus.Patch, error) {
 		return nil, nil
 	}
 	// It is shown to who may see it anyway: nobody is asked for a password for that.
-	doc, err := d.Diff(busclient.WithoutAsking(a.asked), bus.WordBase, strconv.FormatUint(rec.Number, 10), busclient.DiffOptions{Patch: true, Paths: []string{"/etc"}})
+	doc, err := d.Diff(client.WithoutAsking(a.asked), bus.WordBase, strconv.FormatUint(rec.Number, 10), client.DiffOptions{Patch: true, Paths: []string{"/etc"}})
 	if err != nil {
 		return nil, err
 	}

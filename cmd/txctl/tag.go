@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/txupd/txupd/internal/busclient"
+	"github.com/txupd/txupd/client"
 )
 
 func (a *app) tagCommand() *cobra.Command {
@@ -43,7 +43,7 @@ func (a *app) tagCommand() *cobra.Command {
 				said = append(said, "no longer tagged "+strings.Join(remove, ", "))
 			}
 			words := strings.ReplaceAll(strings.Join(said, " and "), "%", "%%")
-			return a.annotate(args[0], busclient.Annotation{Tags: tags, DropTags: remove}, fmt.Sprintf("%%d is %s", words))
+			return a.annotate(args[0], client.Annotation{Tags: tags, DropTags: remove}, fmt.Sprintf("%%d is %s", words))
 		},
 	}
 	c.Flags().StringArrayVar(&remove, "remove", nil, "take this `tag` away; may be given more than once")

@@ -5,7 +5,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/txupd/txupd/internal/busclient"
+	"github.com/txupd/txupd/client"
 )
 
 func (a *app) updateCommand() *cobra.Command {
@@ -24,7 +24,7 @@ func (a *app) updateCommand() *cobra.Command {
 				return usagef("\"txctl pkg add PACKAGE\" brings one package up to date",
 					"txctl update: %s: it updates all packages and takes no names", short(args[0]))
 			}
-			return a.runPackages(&m, "update", "updating", func(d daemon, about busclient.About) (transaction, error) {
+			return a.runPackages(&m, "update", "updating", func(d daemon, about client.About) (transaction, error) {
 				return d.Update(a.urged, about)
 			})
 		},

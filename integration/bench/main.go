@@ -18,7 +18,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/txupd/txupd/internal/busclient"
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/testbed"
 )
 
@@ -48,7 +48,7 @@ type stage struct {
 	machine  *testbed.Machine
 	bus      *testbed.Bus
 	programs testbed.Programs
-	client   *busclient.Client
+	client   *client.Client
 	// bareProgram does the least that a transaction can do.
 	bareProgram string
 }
@@ -84,7 +84,7 @@ func bench(ctx context.Context, runs int, only string) (err error) {
 	if err := os.Setenv("DBUS_SYSTEM_BUS_ADDRESS", s.bus.Address); err != nil {
 		return err
 	}
-	if s.client, err = busclient.Connect(ctx); err != nil {
+	if s.client, err = client.Connect(ctx); err != nil {
 		return err
 	}
 	defer s.client.Close()

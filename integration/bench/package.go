@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/btrfs"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/testbed"
 	"github.com/txupd/txupd/pkg/journal/record"
 )
@@ -72,7 +72,7 @@ func (s *stage) packageAdd() error {
 }
 
 func (s *stage) addPackage() error {
-	t, err := s.client.PackageAdd(s.ctx, []string{benchPackage}, busclient.About{})
+	t, err := s.client.PackageAdd(s.ctx, []string{benchPackage}, client.About{})
 	if err != nil {
 		return err
 	}

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/btrfs"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/pkg/journal/record"
 	"github.com/txupd/txupd/pkg/snapshot"
 )
@@ -18,9 +18,9 @@ import (
 // transactionOnce runs a command in a transaction and measures from the bus
 // call to the answer.
 func (s *stage) transactionOnce(keep bool, argv ...string) (time.Duration, error) {
-	var t *busclient.Transaction
+	var t *client.Transaction
 	took, err := timed(func() (err error) {
-		if t, err = s.client.Run(s.ctx, argv, busclient.About{KeepUnchanged: keep}, busclient.Input{}); err != nil {
+		if t, err = s.client.Run(s.ctx, argv, client.About{KeepUnchanged: keep}, client.Input{}); err != nil {
 			return err
 		}
 		return t.Finished(s.ctx)
@@ -78,7 +78,7 @@ func (s *stage) tidy() error {
 	if err != nil || st.Pending == nil {
 		return err
 	}
-	if _, err := s.client.Rollback(s.ctx, int64(st.Booted.Number), busclient.RollbackOptions{}); err != nil {
+	if _, err := s.client.Rollback(s.ctx, int64(st.Booted.Number), client.RollbackOptions{}); err != nil {
 		return err
 	}
 	return s.client.Delete(s.ctx, st.Pending.Number)

@@ -47,7 +47,7 @@ var floors = [][]string{
 	{"internal/daemon"},
 	{"internal/busserver", "internal/present"}, // the server speaks in the types of update, never the other way round
 	{"internal/update"},
-	{"internal/engine", "internal/boot", "internal/busclient", "internal/testbed"},
+	{"internal/engine", "internal/boot", "client", "internal/testbed"},
 	{"internal/btrfs", "internal/sandbox", "internal/pkgmgr", "internal/etcmerge", "internal/sharedtree", "internal/handover"},
 	{"internal/bus"},
 	{"pkg"},
@@ -105,7 +105,7 @@ func violations(packages []pkg) []string {
 }
 
 func checkImport(name, imported string, say func(string, ...any)) {
-	if under(imported, godbus) && !under(name, "internal/bus", "internal/busserver", "internal/busclient", "internal/daemon",
+	if under(imported, godbus) && !under(name, "internal/bus", "internal/busserver", "client", "internal/daemon",
 		"internal/logind", "internal/polkit", "internal/testbed", "integration") {
 		say("imports %s; only the packages of the bus may", imported)
 	}
@@ -135,7 +135,7 @@ func forbiddenInTxctl(dep string) bool {
 		return true
 	}
 	local, ours := strings.CutPrefix(dep, module)
-	return ours && !under(local, "cmd/txctl", "internal/bus", "internal/busclient", "internal/present", "pkg/journal/record") && floor(local) < len(floors)
+	return ours && !under(local, "cmd/txctl", "internal/bus", "client", "internal/present", "pkg/journal/record") && floor(local) < len(floors)
 }
 
 func TestImportsFollowTheDesign(t *testing.T) {

@@ -5,6 +5,7 @@ package bus
 import (
 	"time"
 
+	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/pkg/journal/record"
 )
 
@@ -207,4 +208,12 @@ type Outcome struct {
 	Warnings       []string               `json:"warnings"`
 	PackageChanges []record.PackageChange `json:"package_changes"`
 	Files          record.FileCounts      `json:"files"`
+}
+
+// Err is why it failed, nil where it did not.
+func (o Outcome) Err() error {
+	if o.Error == "" {
+		return nil
+	}
+	return fault.FromName(o.Error, o.ErrorMessage)
 }

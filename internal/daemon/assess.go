@@ -11,8 +11,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/config"
 	"github.com/txupd/txupd/internal/health"
 	"github.com/txupd/txupd/internal/logind"
@@ -22,15 +22,15 @@ import (
 
 // Assess brings the assessment of this boot one step on.
 func Assess(ctx context.Context, c Config, moment string) (bus.Assessment, error) {
-	client, err := busclient.Connect(ctx)
+	d, err := client.Connect(ctx)
 	if err == nil {
-		defer client.Close()
+		defer d.Close()
 		var doc bus.Assessment
-		if doc, err = client.Assess(ctx, moment); err == nil {
+		if doc, err = d.Assess(ctx, moment); err == nil {
 			return doc, nil
 		}
 	}
-	if !errors.Is(err, busclient.ErrNoDaemon) {
+	if !errors.Is(err, client.ErrNoDaemon) {
 		return bus.Assessment{}, err
 	}
 	c.Log.Warn("assessing the boot without the bus", "error", err)

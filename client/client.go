@@ -1,6 +1,12 @@
-// Package busclient talks to the daemon: what txctl does, any program can do
-// with these calls.
-package busclient
+// Package client talks to txupd over the system bus. What txctl does, any
+// program can do with it.
+//
+// The daemon need not run: the first call starts it, and it leaves when nobody
+// wants anything. Whoever changes something needs the right to (polkit; root has
+// it), see [Client.OnAsking] for passwords. One transaction is in progress at a
+// time: others fail with [ErrBusy], and [Client.WhileBusy] waits for their turn.
+// A transaction ends with the client that began it, unless it is detached.
+package client
 
 import (
 	"context"
@@ -17,9 +23,6 @@ import (
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/pkg/journal/record"
 )
-
-// ErrNoDaemon: the daemon cannot be reached.
-var ErrNoDaemon = errors.New("the daemon is not there")
 
 // errEnded: the daemon that did the work is not the one that answers now.
 var errEnded = fmt.Errorf("%w: the daemon ended in the middle; \"txctl status\" tells how it stands", fault.ErrFailed)
@@ -39,7 +42,7 @@ type Client struct {
 	commands map[dbus.ObjectPath]map[uint32]int32 // exit statuses by transaction and command
 	finished map[dbus.ObjectPath]bool
 	events   uint64 // ends of transactions and commands, changes of what exists, departures of the daemon
-	progress func(number uint64, p bus.Progress)
+	progress func(number uint64, p Progress)
 	asking   func(context.Context) (done func())
 }
 
@@ -62,7 +65,7 @@ func Connect(ctx context.Context) (*Client, error) {
 func (c *Client) Close() error { return c.conn.Close() }
 
 // OnProgress calls fn for every progress signal of any transaction, by its number. Set it before the first call.
-func (c *Client) OnProgress(fn func(number uint64, p bus.Progress)) { c.progress = fn }
+func (c *Client) OnProgress(fn func(number uint64, p Progress)) { c.progress = fn }
 
 // follow asks for the signals of transactions, once; before one is begun, so that none is missed.
 func (c *Client) follow() error {
@@ -111,7 +114,7 @@ func (c *Client) listen() {
 				c.events++
 			}
 		case bus.TransactionInterface + ".Progress":
-			var p bus.Progress
+			var p Progress
 			number, err := bus.NumberIn(string(sig.Path), bus.TransactionPrefix)
 			if fn := c.progress; fn != nil && err == nil && dbus.Store(sig.Body, &p.Phase, &p.Fraction, &p.Text) == nil {
 				c.mu.Unlock()
@@ -190,22 +193,22 @@ func (c *Client) read(ctx context.Context, method string, args []any, into ...an
 type options = map[string]dbus.Variant
 
 // Status answers what runs and what boots next.
-func (c *Client) Status(ctx context.Context) (doc bus.Status, err error) {
+func (c *Client) Status(ctx context.Context) (doc Status, err error) {
 	return doc, c.text(ctx, "Status", &doc)
 }
 
 // Config answers every setting that is in force.
-func (c *Client) Config(ctx context.Context) (doc bus.Config, err error) {
+func (c *Client) Config(ctx context.Context) (doc Config, err error) {
 	return doc, c.text(ctx, "Config", &doc)
 }
 
 // Repair ends what was interrupted, and rebuilds what is derived.
-func (c *Client) Repair(ctx context.Context) (doc bus.Repair, err error) {
+func (c *Client) Repair(ctx context.Context) (doc Repair, err error) {
 	return doc, c.text(ctx, "Repair", &doc)
 }
 
 // GC deletes the snapshots that the rules let go; a dry run says which.
-func (c *Client) GC(ctx context.Context, dryRun bool) (doc bus.GC, err error) {
+func (c *Client) GC(ctx context.Context, dryRun bool) (doc GC, err error) {
 	o := options{}
 	if dryRun {
 		o[bus.OptDryRun] = dbus.MakeVariant(true)
@@ -218,12 +221,12 @@ func (c *Client) GC(ctx context.Context, dryRun bool) (doc bus.GC, err error) {
 }
 
 // Doctor answers how the machine boots.
-func (c *Client) Doctor(ctx context.Context) (doc bus.Doctor, err error) {
+func (c *Client) Doctor(ctx context.Context) (doc Doctor, err error) {
 	return doc, c.text(ctx, "Doctor", &doc)
 }
 
 // List describes every snapshot.
-func (c *Client) List(ctx context.Context) (doc bus.List, err error) {
+func (c *Client) List(ctx context.Context) (doc List, err error) {
 	return doc, c.text(ctx, "List", &doc)
 }
 
@@ -241,7 +244,7 @@ func (c *Client) Show(ctx context.Context, n uint64) (doc record.Record, err err
 }
 
 // PackageList lists the packages of a snapshot: a number or word, "" for the pending one, else the booted one.
-func (c *Client) PackageList(ctx context.Context, from string) (doc bus.Packages, err error) {
+func (c *Client) PackageList(ctx context.Context, from string) (doc Packages, err error) {
 	o := options{}
 	if from != "" {
 		o[bus.OptFrom] = dbus.MakeVariant(from)
@@ -309,9 +312,9 @@ func (c *Client) Setup(ctx context.Context) (done []string, err error) {
 }
 
 // Assess brings the assessment of this boot one step on.
-func (c *Client) Assess(ctx context.Context, moment string) (bus.Assessment, error) {
+func (c *Client) Assess(ctx context.Context, moment string) (Assessment, error) {
 	var raw string
-	var doc bus.Assessment
+	var doc Assessment
 	err := c.manager(ctx, "Assess", []any{moment, options{}}, &raw)
 	if err == nil {
 		err = json.Unmarshal([]byte(raw), &doc)

@@ -1,6 +1,6 @@
 // Transactions as a client sees them.
 
-package busclient
+package client
 
 import (
 	"context"
@@ -202,7 +202,7 @@ func (t *Transaction) State(ctx context.Context) (State, error) {
 	}
 	return State{
 		Finished: value[bool](all, "Finished"), Running: value[bool](all, "Running"),
-		Outcome: bus.Outcome{
+		Outcome: Outcome{
 			Number: value[uint64](all, "Number"), Parent: value[uint64](all, "Parent"), Kind: value[string](all, "Kind"),
 			Phase: record.Phase(value[string](all, "Phase")), Unchanged: value[bool](all, "Unchanged"), Exit: value[int32](all, "ExitStatus"),
 			Error: value[string](all, "Error"), ErrorMessage: value[string](all, "ErrorMessage"), Warnings: value[[]string](all, "Warnings"),
@@ -213,7 +213,7 @@ func (t *Transaction) State(ctx context.Context) (State, error) {
 
 // State is how a transaction stands.
 type State struct {
-	bus.Outcome
+	Outcome
 	Finished, Running bool
 }
 
@@ -239,20 +239,20 @@ func (t *Transaction) Finished(ctx context.Context) error {
 // Wait waits for the end of the transaction and returns what it came to, with
 // the changes of packages where it was committed. Where the daemon ended in the
 // middle, the next one has brought it to an end, and its record tells which.
-func (t *Transaction) Wait(ctx context.Context) (bus.Outcome, error) {
+func (t *Transaction) Wait(ctx context.Context) (Outcome, error) {
 	err := t.Finished(ctx)
 	if errors.Is(err, errEnded) {
 		return t.recorded(ctx)
 	}
 	if err != nil {
-		return bus.Outcome{}, err
+		return Outcome{}, err
 	}
 	st, err := t.State(ctx)
 	if errors.Is(err, fault.ErrNotFound) || errors.Is(err, errNoReply) {
 		return t.recorded(ctx) // it ended after it had told so
 	}
 	if err != nil {
-		return bus.Outcome{}, err
+		return Outcome{}, err
 	}
 	if st.Phase != record.Committed {
 		return st.Outcome, nil
@@ -266,12 +266,12 @@ func (t *Transaction) Wait(ctx context.Context) (bus.Outcome, error) {
 }
 
 // recorded is the outcome as the record has it.
-func (t *Transaction) recorded(ctx context.Context) (bus.Outcome, error) {
+func (t *Transaction) recorded(ctx context.Context) (Outcome, error) {
 	rec, err := t.c.Show(ctx, t.number)
 	if err != nil || rec.Phase == record.Open {
-		return bus.Outcome{}, errors.Join(errEnded, err)
+		return Outcome{}, errors.Join(errEnded, err)
 	}
-	o := bus.Outcome{
+	o := Outcome{
 		Number: rec.Number, Kind: rec.Kind, Phase: rec.Phase, Exit: record.NoExit, Error: rec.ErrorCode, ErrorMessage: rec.Error,
 		Warnings: append([]string{}, rec.Warnings...), PackageChanges: append([]record.PackageChange{}, rec.PackageChanges...), Files: rec.Files,
 	}

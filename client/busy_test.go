@@ -1,4 +1,4 @@
-package busclient_test
+package client_test
 
 import (
 	"context"
@@ -8,14 +8,14 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/fault"
 	"github.com/txupd/txupd/internal/testbed"
 )
 
 // connected is a client on a private bus, and a connection that may play the daemon.
-func connected(t *testing.T) (*busclient.Client, *dbus.Conn) {
+func connected(t *testing.T) (*client.Client, *dbus.Conn) {
 	t.Helper()
 	private := testbed.PrivateBus(t, testbed.BusOptions{})
 	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", private.Address)
@@ -23,7 +23,7 @@ func connected(t *testing.T) (*busclient.Client, *dbus.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := busclient.Connect(t.Context())
+	c, err := client.Connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,11 +92,11 @@ func TestWhileBusyEndsWithItsContext(t *testing.T) {
 
 func TestNobodyOnTheBusIsSaidSo(t *testing.T) {
 	c, _ := connected(t)
-	if _, err := c.Status(t.Context()); !errors.Is(err, busclient.ErrNoDaemon) || fault.Exit(err) != 1 {
+	if _, err := c.Status(t.Context()); !errors.Is(err, client.ErrNoDaemon) || fault.Exit(err) != 1 {
 		t.Errorf("%v", err)
 	}
 	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+t.TempDir()+"/nothing")
-	if _, err := busclient.Connect(t.Context()); !errors.Is(err, busclient.ErrNoDaemon) {
+	if _, err := client.Connect(t.Context()); !errors.Is(err, client.ErrNoDaemon) {
 		t.Errorf("%v", err)
 	}
 }

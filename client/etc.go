@@ -1,6 +1,6 @@
 // Questions about /etc.
 
-package busclient
+package client
 
 import (
 	"context"
@@ -21,12 +21,12 @@ func ofSnapshot(name string) options {
 }
 
 // Etc tells how the running /etc and that of a snapshot differ, "" for the pending one.
-func (c *Client) Etc(ctx context.Context, snapshot string) (doc bus.Etc, err error) {
+func (c *Client) Etc(ctx context.Context, snapshot string) (doc Etc, err error) {
 	return doc, c.document(ctx, "Etc", []any{ofSnapshot(snapshot)}, &doc)
 }
 
 // EtcDiff tells what becomes of the contents of files in /etc. Patch of the options is taken for granted.
-func (c *Client) EtcDiff(ctx context.Context, snapshot string, d DiffOptions) (doc bus.EtcDiff, err error) {
+func (c *Client) EtcDiff(ctx context.Context, snapshot string, d DiffOptions) (doc EtcDiff, err error) {
 	o := ofSnapshot(snapshot)
 	if d.Now {
 		o[bus.OptNow] = dbus.MakeVariant(true)
@@ -42,7 +42,7 @@ func (c *Client) EtcDiff(ctx context.Context, snapshot string, d DiffOptions) (d
 
 // EtcSides returns both sides of a conflict. path is of the file, or of what was kept beside it; snapshot
 // is "" for the pending one if it is there, else the running /etc.
-func (c *Client) EtcSides(ctx context.Context, path, snapshot string) (doc bus.EtcSides, err error) {
+func (c *Client) EtcSides(ctx context.Context, path, snapshot string) (doc EtcSides, err error) {
 	return doc, c.document(ctx, "EtcSides", []any{path, ofSnapshot(snapshot)}, &doc)
 }
 
@@ -56,7 +56,7 @@ type Resolution struct {
 }
 
 // EtcResolve settles a conflict.
-func (c *Client) EtcResolve(ctx context.Context, path string, r Resolution) (doc bus.EtcResolved, err error) {
+func (c *Client) EtcResolve(ctx context.Context, path string, r Resolution) (doc EtcResolved, err error) {
 	o := ofSnapshot(r.Snapshot)
 	if r.Choice == bus.ChoiceEdited {
 		o[bus.OptContent], o[bus.OptSeen] = dbus.MakeVariant(append([]byte{}, r.Content...)), dbus.MakeVariant(r.State)

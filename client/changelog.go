@@ -1,6 +1,6 @@
 // Questions about the past.
 
-package busclient
+package client
 
 import (
 	"context"
@@ -27,7 +27,7 @@ type LogFilter struct {
 }
 
 // Log returns records, newest first.
-func (c *Client) Log(ctx context.Context, f LogFilter) (doc bus.Log, err error) {
+func (c *Client) Log(ctx context.Context, f LogFilter) (doc Log, err error) {
 	o := options{}
 	if f.Brief {
 		o[bus.OptBrief] = dbus.MakeVariant(true)
@@ -51,17 +51,17 @@ func (c *Client) Log(ctx context.Context, f LogFilter) (doc bus.Log, err error) 
 }
 
 // ShowNow returns one record with the roles that its snapshot has now.
-func (c *Client) ShowNow(ctx context.Context, n uint64) (doc bus.Shown, err error) {
+func (c *Client) ShowNow(ctx context.Context, n uint64) (doc Shown, err error) {
 	return doc, c.document(ctx, "Show", []any{n, options{}}, &doc)
 }
 
 // Tree describes every snapshot, and the deleted ones that connect them.
-func (c *Client) Tree(ctx context.Context) (doc bus.List, err error) {
+func (c *Client) Tree(ctx context.Context) (doc List, err error) {
 	return doc, c.document(ctx, "Tree", []any{options{}}, &doc)
 }
 
 // Blame returns the changes of a path, a pattern or a package, newest first, of at most so many transactions, 0 for all.
-func (c *Client) Blame(ctx context.Context, subject string, limit uint64) (doc bus.Blame, err error) {
+func (c *Client) Blame(ctx context.Context, subject string, limit uint64) (doc Blame, err error) {
 	o := options{}
 	if limit > 0 {
 		o[bus.OptLimit] = dbus.MakeVariant(limit)
@@ -78,7 +78,7 @@ type DiffOptions struct {
 }
 
 // Diff compares two snapshots, by numbers or words.
-func (c *Client) Diff(ctx context.Context, from, to string, d DiffOptions) (doc bus.Diff, err error) {
+func (c *Client) Diff(ctx context.Context, from, to string, d DiffOptions) (doc Diff, err error) {
 	o := options{}
 	if d.Now {
 		o[bus.OptNow] = dbus.MakeVariant(true)
@@ -132,7 +132,7 @@ func (c *Client) Transcript(ctx context.Context, n uint64) (io.ReadCloser, error
 }
 
 // Grep returns the lines of recorded output that hold text, those of the newest transaction first, at most so many, 0 for all.
-func (c *Client) Grep(ctx context.Context, text string, ignoreCase bool, limit uint64) (doc bus.Grep, err error) {
+func (c *Client) Grep(ctx context.Context, text string, ignoreCase bool, limit uint64) (doc Grep, err error) {
 	o := options{}
 	if limit > 0 {
 		o[bus.OptLimit] = dbus.MakeVariant(limit)
@@ -144,7 +144,7 @@ func (c *Client) Grep(ctx context.Context, text string, ignoreCase bool, limit u
 }
 
 // Verify checks the journal, and that it contains a head that was kept, where one is given.
-func (c *Client) Verify(ctx context.Context, head string) (doc bus.Verification, err error) {
+func (c *Client) Verify(ctx context.Context, head string) (doc Verification, err error) {
 	o := options{}
 	if head != "" {
 		o[bus.OptHead] = dbus.MakeVariant(head)

@@ -1,4 +1,4 @@
-package busclient_test
+package client_test
 
 import (
 	"context"
@@ -8,8 +8,8 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
-	"github.com/txupd/txupd/internal/busclient"
 	"github.com/txupd/txupd/internal/fault"
 )
 
@@ -57,7 +57,7 @@ func TestSomebodyIsAskedOnlyWhereThatIsWhatIsMissing(t *testing.T) {
 		"not for this":    {may: true, quiet: true, flags: []dbus.Flags{0}, want: fault.ErrNotAuthorized},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client, conn := connected(t)
+			asking, conn := connected(t)
 			p := played{make(chan dbus.Flags, 10), c.answer}
 			if err := conn.Export(p, bus.Path, bus.ManagerInterface); err != nil {
 				t.Fatal(err)
@@ -65,7 +65,7 @@ func TestSomebodyIsAskedOnlyWhereThatIsWhatIsMissing(t *testing.T) {
 			take(t, conn)
 			agents, there := 0, false
 			if c.may {
-				client.OnAsking(func(context.Context) func() {
+				asking.OnAsking(func(context.Context) func() {
 					agents++
 					there = true
 					return func() { there = false }
@@ -73,9 +73,9 @@ func TestSomebodyIsAskedOnlyWhereThatIsWhatIsMissing(t *testing.T) {
 			}
 			ctx := t.Context()
 			if c.quiet {
-				ctx = busclient.WithoutAsking(ctx)
+				ctx = client.WithoutAsking(ctx)
 			}
-			if err := client.Delete(ctx, 4); !errors.Is(err, c.want) {
+			if err := asking.Delete(ctx, 4); !errors.Is(err, c.want) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
 			if got := p.seen(); !slices.Equal(got, c.flags) || agents != c.agents || there {

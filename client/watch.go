@@ -1,6 +1,6 @@
 // What happens, as it happens.
 
-package busclient
+package client
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 
 // Watch calls fn for everything that happens until ctx ends, whichever daemon
 // tells it: one that leaves for lack of work, and is started again, is no end.
-func (c *Client) Watch(ctx context.Context, fn func(bus.Event)) error {
+func (c *Client) Watch(ctx context.Context, fn func(Event)) error {
 	signals := make(chan *dbus.Signal, 256)
 	c.conn.Signal(signals)
 	defer c.conn.RemoveSignal(signals)
@@ -30,13 +30,13 @@ func (c *Client) Watch(ctx context.Context, fn func(bus.Event)) error {
 	if st.Default != nil {
 		w.next = st.Default.Number
 	}
-	tell := func(e bus.Event) {
+	tell := func(e Event) {
 		e.Time = time.Now()
 		fn(e)
 	}
-	tell(bus.Event{Event: bus.EventWatching, Number: w.next})
+	tell(Event{Event: bus.EventWatching, Number: w.next})
 	if t := st.Transaction; t != nil {
-		tell(bus.Event{Event: bus.EventBegan, Number: t.Number, Kind: t.Kind, Message: t.Message})
+		tell(Event{Event: bus.EventBegan, Number: t.Number, Kind: t.Kind, Message: t.Message})
 	}
 	for {
 		select {
@@ -56,35 +56,35 @@ func (c *Client) Watch(ctx context.Context, fn func(bus.Event)) error {
 // watcher makes events of signals.
 type watcher struct{ next uint64 }
 
-func (w *watcher) event(sig *dbus.Signal) (bus.Event, bool) {
+func (w *watcher) event(sig *dbus.Signal) (Event, bool) {
 	path := string(sig.Path)
 	switch sig.Name {
 	case bus.ObjectsInterface + ".InterfacesAdded":
 		var object dbus.ObjectPath
 		var interfaces map[string]map[string]dbus.Variant
 		if dbus.Store(sig.Body, &object, &interfaces) != nil {
-			return bus.Event{}, false
+			return Event{}, false
 		}
 		return added(string(object), interfaces)
 	case bus.ObjectsInterface + ".InterfacesRemoved":
 		var object dbus.ObjectPath
 		var interfaces []string
 		if dbus.Store(sig.Body, &object, &interfaces) != nil {
-			return bus.Event{}, false
+			return Event{}, false
 		}
 		n, err := bus.NumberIn(string(object), bus.SnapshotPrefix)
-		return bus.Event{Event: bus.EventRemoved, Number: n}, err == nil
+		return Event{Event: bus.EventRemoved, Number: n}, err == nil
 	case bus.PropertiesInterface + ".PropertiesChanged":
 		return w.changed(path, sig.Body)
 	}
 	n, err := bus.NumberIn(path, bus.TransactionPrefix)
 	if err != nil {
-		return bus.Event{}, false
+		return Event{}, false
 	}
-	e := bus.Event{Number: n}
+	e := Event{Number: n}
 	switch strings.TrimPrefix(sig.Name, bus.TransactionInterface+".") {
 	case "Progress":
-		var p bus.Progress
+		var p Progress
 		err = dbus.Store(sig.Body, &p.Phase, &p.Fraction, &p.Text)
 		e.Event, e.Phase, e.Fraction, e.Text = bus.EventProgress, p.Phase, p.Known(), p.Text
 	case "CommandFinished":
@@ -94,41 +94,41 @@ func (w *watcher) event(sig *dbus.Signal) (bus.Event, bool) {
 	case "Finished":
 		e.Event, err = bus.EventEnded, dbus.Store(sig.Body, &e.Phase, &e.Error, &e.ErrorMessage)
 	default:
-		return bus.Event{}, false
+		return Event{}, false
 	}
 	return e, err == nil
 }
 
 // added is a new object.
-func added(path string, interfaces map[string]map[string]dbus.Variant) (bus.Event, bool) {
+func added(path string, interfaces map[string]map[string]dbus.Variant) (Event, bool) {
 	text := func(properties map[string]dbus.Variant, name string) string {
 		s, _ := properties[name].Value().(string)
 		return s
 	}
 	if p, ok := interfaces[bus.TransactionInterface]; ok {
 		n, err := bus.NumberIn(path, bus.TransactionPrefix)
-		return bus.Event{Event: bus.EventBegan, Number: n, Kind: text(p, "Kind"), Message: text(p, "Message")}, err == nil
+		return Event{Event: bus.EventBegan, Number: n, Kind: text(p, "Kind"), Message: text(p, "Message")}, err == nil
 	}
 	if p, ok := interfaces[bus.SnapshotInterface]; ok {
 		n, err := bus.NumberIn(path, bus.SnapshotPrefix)
-		return bus.Event{Event: bus.EventAdded, Number: n, Phase: text(p, "Phase"), Message: text(p, "Message")}, err == nil
+		return Event{Event: bus.EventAdded, Number: n, Phase: text(p, "Phase"), Message: text(p, "Message")}, err == nil
 	}
-	return bus.Event{}, false
+	return Event{}, false
 }
 
 // changed: of the manager's properties what boots next is of interest.
-func (w *watcher) changed(path string, body []any) (bus.Event, bool) {
+func (w *watcher) changed(path string, body []any) (Event, bool) {
 	var name string
 	var properties map[string]dbus.Variant
 	var gone []string
 	if path != bus.Path || dbus.Store(body, &name, &properties, &gone) != nil || name != bus.ManagerInterface {
-		return bus.Event{}, false
+		return Event{}, false
 	}
 	object, _ := properties["Default"].Value().(dbus.ObjectPath)
 	n, err := bus.NumberIn(string(object), bus.SnapshotPrefix)
 	if err != nil || n == w.next {
-		return bus.Event{}, false
+		return Event{}, false
 	}
 	w.next = n
-	return bus.Event{Event: bus.EventNext, Number: n}, true
+	return Event{Event: bus.EventNext, Number: n}, true
 }

@@ -1,6 +1,6 @@
 // Waiting for whoever is at work.
 
-package busclient
+package client
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 // retry is for what ends without telling anybody: a rollback that failed.
 const retry = 5 * time.Second
 
-// WhileBusy calls try until it fails with something else than fault.ErrBusy, or
+// WhileBusy calls try until it fails with something else than ErrBusy, or
 // not at all. In between it waits for the end of what is in progress. busy, if
 // not nil, hears of every refusal. ctx ends the waiting, never a try.
 func (c *Client) WhileBusy(ctx context.Context, try func() error, busy func(error)) error {
@@ -35,7 +35,7 @@ func (c *Client) WhileBusy(ctx context.Context, try func() error, busy func(erro
 		c.gone = false
 		c.mu.Unlock()
 		err := try()
-		if !errors.Is(err, fault.ErrBusy) {
+		if !errors.Is(err, ErrBusy) {
 			return err
 		}
 		if busy != nil {

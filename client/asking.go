@@ -1,6 +1,6 @@
 // Calls for which somebody may be asked for a password.
 
-package busclient
+package client
 
 import (
 	"context"
@@ -17,7 +17,7 @@ const errInteractive = "org.freedesktop.DBus.Error.InteractiveAuthorizationRequi
 
 // OnAsking lets whoever sits there be asked for a password. fn is called when
 // that is needed, and makes sure that there is somebody who asks, until done is
-// called. Without it such calls fail with fault.ErrNotAuthorized. Set it before the first call.
+// called. Without it such calls fail with ErrNotAuthorized. Set it before the first call.
 func (c *Client) OnAsking(fn func(context.Context) (done func())) { c.asking = fn }
 
 type withoutAsking struct{}
