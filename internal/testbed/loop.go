@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -148,14 +149,23 @@ func mountPoints(is func(*mountinfo.Info) bool) ([]string, error) {
 	return points, nil
 }
 
+// lookTime is how long others may take to look at a mount of ours: whoever asks for
+// the space of everything that is mounted holds each for a moment. What a test or
+// its daemon has left open stays open for longer.
+const lookTime = 5 * time.Second
+
 // unmount unmounts point, which may be gone already: by a cleanup of the test's
 // own, or by propagation.
 func unmount(point string) error {
-	err := unix.Unmount(point, unix.UMOUNT_NOFOLLOW)
-	if err == nil || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
-		return nil
+	for end := time.Now().Add(lookTime); ; time.Sleep(20 * time.Millisecond) {
+		err := unix.Unmount(point, unix.UMOUNT_NOFOLLOW)
+		if err == nil || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+			return fmt.Errorf("%s is still in use: %w", point, err)
+		}
 	}
-	return fmt.Errorf("%s is still in use: %w", point, err)
 }
 
 // Device names the block device that the file system mounted at path is on.
