@@ -272,16 +272,24 @@ func screens(s Screen) map[string]string {
 	return all
 }
 
-func TestScreensAt80Columns(t *testing.T) {
-	for name, got := range screens(Screen{Width: 80, Now: now}) {
-		t.Run(name, func(t *testing.T) {
+func TestScreens(t *testing.T) {
+	check := func(columns int, file, got string) {
+		t.Run(file, func(t *testing.T) {
 			for line := range strings.Lines(got) {
-				if w := ansi.StringWidth(strings.TrimSuffix(line, "\n")); w > 80 && !strings.Contains(line, "/usr/") {
+				if w := ansi.StringWidth(strings.TrimSuffix(line, "\n")); w > columns && !strings.Contains(line, "/usr/") {
 					t.Errorf("a line of %d columns: %q", w, line)
 				}
 			}
-			golden(t, name, ansi.Strip(got))
+			golden(t, file, ansi.Strip(got))
 		})
+	}
+	for name, got := range screens(Screen{Width: 80, Now: now}) {
+		check(80, name, got)
+	}
+	// What is looked at most, on a wide terminal.
+	wide := screens(Screen{Width: 120, Now: now})
+	for _, name := range []string{"status-open", "status-pending", "list", "log", "show", "show-annotated", "tree", "diff", "diff-stat"} {
+		check(120, name+"-at-120", wide[name])
 	}
 }
 
@@ -417,6 +425,7 @@ func TestProgressShowsHowFar(t *testing.T) {
 		step  bus.Progress
 		want  string
 	}{
+		{120, install, "⠋ adding htop: installing ━━━━━━━─────────  45 %  Unpacking htop (amd64)"},
 		{80, install, "⠋ adding htop: installing ━━━━━━━─────────  45 %  Unpacking htop (amd64)"},
 		{60, install, "⠋ adding htop: installing ━━━━━━━─────────  45 %"},
 		{40, install, "⠋ adding htop: installing ━━───  45 %"},
