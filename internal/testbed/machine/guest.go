@@ -52,7 +52,7 @@ func rootSpec() testbed.RootSpec {
 		Name: "machine-root",
 		Include: []string{
 			"systemd", "systemd-sysv", "dbus", "udev", "kmod", "btrfs-progs", "zstd", "initramfs-tools",
-			"grub-efi-amd64", "grub-efi-amd64-bin", "efibootmgr", "util-linux", "procps",
+			"grub-efi-amd64", "grub-efi-amd64-bin", "efibootmgr", "polkitd", "util-linux", "procps",
 		},
 		Finish: finishRoot,
 	}
