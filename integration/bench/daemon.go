@@ -23,7 +23,7 @@ func (s *stage) status() error {
 	if err != nil {
 		return err
 	}
-	report("txctl status : starting any process", took.median(), nothing.median(), "bar 30 ms")
+	report("txctl status : starting any process", took.median(), nothing.median(), "bar 20 ms")
 	return nil
 }
 
