@@ -2,18 +2,26 @@
 // person wants to know: a line a package, the attributes that tests have set, the
 // whole output of what failed, what was skipped and why, and a count. It exits 1
 // if anything failed.
+//
+// usage: testsummary [-each] <EVENTS
+// -each: a line for every test that passed, too, as suits tests of minutes.
 package main
 
 import (
 	"bufio"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 )
 
-func main() { os.Exit(run(os.Stdin, os.Stdout)) }
+func main() {
+	each := flag.Bool("each", false, "a line for every test that passed")
+	flag.Parse()
+	os.Exit(run(os.Stdin, os.Stdout, *each))
+}
 
 // event is one line of `go test -json`. Format: `go doc test2json`.
 type event struct {
@@ -31,6 +39,7 @@ type test struct{ pkg, name string }
 
 // tally collects what the events say.
 type tally struct {
+	each    bool
 	output  map[test][]string // of tests that have not ended, and of packages under the name ""
 	builds  map[string][]string
 	passed  map[string]int // by package
@@ -38,8 +47,8 @@ type tally struct {
 	skipped []string
 }
 
-func run(in io.Reader, out io.Writer) int {
-	t := tally{output: map[test][]string{}, builds: map[string][]string{}, passed: map[string]int{}, failed: map[string]int{}}
+func run(in io.Reader, out io.Writer, each bool) int {
+	t := tally{each: each, output: map[test][]string{}, builds: map[string][]string{}, passed: map[string]int{}, failed: map[string]int{}}
 	lines := bufio.NewReader(in)
 	for {
 		line, err := lines.ReadString('\n')
@@ -98,6 +107,9 @@ func (t *tally) endTest(e event, out io.Writer) {
 	switch e.Action {
 	case "pass":
 		t.passed[e.Package]++
+		if t.each && !strings.Contains(e.Test, "/") {
+			fmt.Fprintf(out, "passed   %-50s %7.1f s\n", e.Test, e.Elapsed)
+		}
 	case "skip":
 		t.skipped = append(t.skipped, fmt.Sprintf("skipped  %s %s: %s", short(e.Package), e.Test, reason(said)))
 	case "fail":

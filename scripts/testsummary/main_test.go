@@ -9,7 +9,7 @@ import (
 )
 
 // summarize runs `go test -json` on a module with one package of this source.
-func summarize(t *testing.T, source string) (string, int) {
+func summarize(t *testing.T, source string, each bool) (string, int) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range map[string]string{"go.mod": "module example.org/m\n\ngo 1.26\n", "m_test.go": "package m\n\n" + source} {
@@ -24,7 +24,7 @@ func summarize(t *testing.T, source string) (string, int) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	code := run(strings.NewReader(string(events)), &out)
+	code := run(strings.NewReader(string(events)), &out, each)
 	return out.String(), code
 }
 
@@ -62,7 +62,7 @@ func TestSummaryShowsWhatFailedAndWhatWasSkipped(t *testing.T) {
 		"no tests": {"", 1, []string{"0 passed, 0 failed"}, "FAILED"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, code := summarize(t, c.source)
+			out, code := summarize(t, c.source, false)
 			if code != c.code {
 				t.Errorf("exit status %d, want %d", code, c.code)
 			}
@@ -75,5 +75,12 @@ func TestSummaryShowsWhatFailedAndWhatWasSkipped(t *testing.T) {
 				t.Errorf("the summary holds %q:\n%s", c.not, out)
 			}
 		})
+	}
+}
+
+func TestSummaryNamesEachTestWhenAsked(t *testing.T) {
+	out, code := summarize(t, "import \"testing\"\nfunc TestA(t *testing.T) { t.Run(\"sub\", func(t *testing.T) {}) }\nfunc TestB(t *testing.T) { t.Error(\"wrong number\") }\n", true)
+	if code != 1 || !strings.Contains(out, "passed   TestA ") || strings.Contains(out, "sub") || strings.Contains(out, "passed   TestB") {
+		t.Errorf("exit status %d:\n%s", code, out)
 	}
 }
