@@ -158,6 +158,40 @@ func TestNobodyMergedAtBoot(t *testing.T) {
 	}
 }
 
+// TestATurnWithoutEditsAndAPowerCut: the image of a turn that found nothing to
+// merge does not come back, and is removed where one lies there from before.
+func TestATurnWithoutEditsAndAPowerCut(t *testing.T) {
+	images := func(root string) []string {
+		t.Helper()
+		found, err := filepath.Glob(filepath.Join(root, ".snapshots/*/live.new"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	s := newSystem(t, options{})
+	s.must("run", "--", "touch", "/usr/new")
+	n := s.pending()
+	s.edit("usr/outside-of-etc", "x\n")
+	s.stopDaemon()
+	s.bootsAgain()
+	if words := s.turn("boot"); words != "" {
+		t.Errorf("it says %q", words)
+	}
+	if left := images(testbed.CutSystem(t, s.machine.Root)); len(left) != 0 {
+		t.Errorf("after a power cut there are %v", left)
+	}
+
+	running := s.machine.Root
+	dir := filepath.Join(running, ".snapshots", itoa64(n))
+	testbed.Run(t, "btrfs", "-q", "subvolume", "snapshot", "-r", running, filepath.Join(dir, "live.new"))
+	s.status()
+	if left := images(running); len(left) != 0 {
+		t.Errorf("a start of the daemon leaves %v", left)
+	}
+	s.consistent()
+}
+
 // TestEveryFailpointOfATurn: a merge at either end of a boot may fail in any
 // way and at any place. The next boot makes up for it, and nothing is told twice.
 func TestEveryFailpointOfATurn(t *testing.T) {

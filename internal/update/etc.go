@@ -121,6 +121,8 @@ type etcMerge struct {
 	disposable bool
 	// reverts: the snapshot changed what is always as on the running side.
 	reverts bool
+	// imaged: an image was made, and has become live or is gone again.
+	imaged bool
 }
 
 // do merges, if anything was edited; dir is where the root that was edited is.
@@ -142,6 +144,7 @@ func (m *etcMerge) do(ctx context.Context, dir string) (merged bool, err error) 
 	if err != nil {
 		return false, err
 	}
+	m.imaged = true
 	merged, err = m.apply(ctx, ancestor, running)
 	if err != nil || !merged {
 		return false, errors.Join(err, m.u.Store.DropNextLive(m.number))

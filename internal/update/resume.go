@@ -39,6 +39,7 @@ func (u *Updater) Resume(ctx context.Context) error {
 	if !u.Passing {
 		done = append(done, u.handOverLate(ctx)...)
 	}
+	u.trouble(u.tidyLive(), "what an interrupted merge of /etc left could not be removed")
 	u.trouble(u.tidyShared(nil), "what was kept of shared trees could not be removed")
 	u.trouble(u.noteLoader(ctx), "what the boot loader decided could not be noted")
 	boot, err := u.reconcileBoot(ctx)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/txupd/txupd/pkg/journal"
 	"github.com/txupd/txupd/pkg/journal/record"
 	"github.com/txupd/txupd/pkg/snapshot"
 )
@@ -121,6 +122,8 @@ func (u *Updater) turnEtc(ctx context.Context, v view, from snapshot.Subvolume, 
 	}
 	if merged {
 		did.Words = append(did.Words, fmt.Sprintf("merged what was edited in /etc since snapshot %d was made", v.number))
+	}
+	if m.imaged { // a power cut must not bring back what the record knows nothing of
 		if err := u.Store.Sync(); err != nil {
 			return did, err
 		}
@@ -143,6 +146,25 @@ func (u *Updater) settleEtc(rec record.Record) error {
 		return err
 	}
 	return u.put("etc-settled", nil, rec)
+}
+
+// tidyLive removes the images of merges that a power cut ended, where no merge
+// follows that would do so.
+func (u *Updater) tidyLive() error {
+	return u.Journal.View(func(tx *journal.Tx) error {
+		for rec, err := range u.standing(tx) {
+			if err != nil {
+				return err
+			}
+			if !rec.EtcSettled {
+				continue
+			}
+			if err := u.Store.DropNextLive(snapshot.Number(rec.Number)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // missed says so where a snapshot runs into whose /etc nobody merged what was
