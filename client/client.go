@@ -252,6 +252,12 @@ func (c *Client) PackageList(ctx context.Context, from string) (doc Packages, er
 	return doc, c.document(ctx, "PackageList", []any{o}, &doc)
 }
 
+// PackageNames lists the names of packages that begin with prefix and that the
+// repositories had when their lists were read last.
+func (c *Client) PackageNames(ctx context.Context, prefix string) (doc PackageNames, err error) {
+	return doc, c.document(ctx, "PackageNames", []any{prefix, options{}}, &doc)
+}
+
 // document reads an answer that comes as a file.
 func (c *Client) document(ctx context.Context, method string, args []any, into any) error {
 	var fd dbus.UnixFD

@@ -12,13 +12,14 @@ import (
 
 // What there is, and what became of it.
 type (
-	Status   = bus.Status
-	Snapshot = bus.Snapshot
-	List     = bus.List
-	Packages = bus.Packages
-	Package  = bus.Package
-	Config   = bus.Config
-	Setting  = bus.Setting
+	Status       = bus.Status
+	Snapshot     = bus.Snapshot
+	List         = bus.List
+	Packages     = bus.Packages
+	Package      = bus.Package
+	PackageNames = bus.PackageNames
+	Config       = bus.Config
+	Setting      = bus.Setting
 )
 
 // The changelog.

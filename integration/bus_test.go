@@ -193,6 +193,10 @@ func TestBadInputNamesTheArgument(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "mesage") {
 			t.Errorf("an unknown option: %v", err)
 		}
+		err = o.Call(bus.ManagerInterface+".PackageNames", 0, "--generate", map[string]dbus.Variant{}).Err
+		if err == nil || !strings.Contains(err.Error(), "--generate") {
+			t.Errorf("names that begin like an option: %v", err)
+		}
 	})
 }
 

@@ -53,6 +53,8 @@ func TestAptPackages(t *testing.T) {
 		t.Error("pkg list --from booted has a package that only the pending one has")
 	}
 
+	s.completes("pkg add to", "tool")
+
 	// The sources of the pending snapshot are what an update reads.
 	if err := testbed.UseDebRepo(t.Context(), s.inSnapshot(n, ""), testbed.Deb{Name: "library", Version: "1.0-2"}); err != nil {
 		t.Fatal(err)
@@ -89,6 +91,7 @@ func TestZypperPackages(t *testing.T) {
 	s.must("pkg", "add", "tool")
 	n = s.pending()
 	s.untouched("a package that is there already", func() { s.expect(77, "", "pkg", "add", "--unchanged-exit", "tool") })
+	s.completes("pkg add to", "tool")
 	if err := testbed.UseRpmRepo(t.Context(), s.inSnapshot(n, ""), newer); err != nil {
 		t.Fatal(err)
 	}
@@ -156,4 +159,13 @@ func TestWritesToSharedTreesAreCaptured(t *testing.T) {
 		t.Errorf("the record has %q and %v, want %q", got, rec.FileChanges, want)
 	}
 	s.consistent()
+}
+
+// completes reports an error unless a shell is offered a word for a line that is being typed.
+func (s *system) completes(line, word string) {
+	s.t.Helper()
+	r := s.txctl(append([]string{"__complete"}, strings.Split(line, " ")...)...)
+	if offered := strings.Split(r.stdout, "\n"); r.exit != 0 || !slices.Contains(offered, word) {
+		s.t.Errorf("for %q a shell is offered %q (exit %d, %s), not %q", line, offered, r.exit, r.stderr, word)
+	}
 }

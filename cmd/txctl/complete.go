@@ -90,6 +90,7 @@ func (a *app) completedArguments() map[string]cobra.CompletionFunc {
 		"txctl etc":         atWord(0, all),
 		"txctl etc diff":    files,
 		"txctl etc resolve": atWord(0, a.completeConflicts),
+		"txctl pkg add":     a.completeNames,
 		"txctl pkg remove":  a.completePackages,
 		"txctl exec":        a.completeExec,
 		"txctl commit":      atWord(0, a.completeOpen),
@@ -271,6 +272,18 @@ func (a *app) completePackages(c *cobra.Command, args []string, toComplete strin
 			}
 		}
 		return slices.Compact(found), nil
+	})
+}
+
+// completeNames completes what can be added, once there is a letter of it: all
+// that a distribution has is no help.
+func (a *app) completeNames(_ *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if toComplete == "" {
+		return nil, nothing
+	}
+	return a.asking(func(ctx context.Context, d daemon) ([]cobra.Completion, error) {
+		doc, err := d.PackageNames(ctx, toComplete)
+		return slices.DeleteFunc(doc.Names, func(name string) bool { return slices.Contains(args, name) }), err
 	})
 }
 

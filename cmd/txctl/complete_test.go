@@ -72,7 +72,9 @@ func TestShellsCompleteWhatThereIs(t *testing.T) {
 		"blame ":                    {[]string{"bash\t5.2", "htop\t3.4"}, ordered},
 		"blame bash ":               {nil, none},
 		"pkg ":                      {[]string{"add\tInstall packages in a new snapshot and make that what boots next", "list\tList the packages of a snapshot", "remove\tRemove packages in a new snapshot and make that what boots next"}, ordered},
-		"pkg add ":                  {nil, ordered},
+		"pkg add ":                  {nil, none},
+		"pkg add ht":                {[]string{"htop", "httpd"}, ordered},
+		"pkg add htop ht":           {[]string{"httpd"}, ordered},
 		"pkg remove h":              {[]string{"htop\t3.4"}, ordered},
 		"pkg remove bash ":          {[]string{"htop\t3.4"}, ordered},
 		"pkg list --from ":          {append(numbers[:3:3], roles...), ordered},
@@ -129,7 +131,7 @@ func TestNothingIsCompletedWhereTheDaemonDoesNotAnswer(t *testing.T) {
 		},
 		"refused": func(a *app) { a.client = mute{} },
 	} {
-		for _, line := range []string{"show ", "rollback ", "tag 3 ", "pkg remove ", "exec ", "etc resolve ", "diff "} {
+		for _, line := range []string{"show ", "rollback ", "tag 3 ", "pkg remove ", "pkg add h", "exec ", "etc resolve ", "diff "} {
 			t.Run(name+" "+line, func(t *testing.T) {
 				if offered, how := newFake(t).completed(prepare, line); len(offered) > 0 || how == ":0" {
 					t.Errorf("offered %q, directive %s", offered, how)
@@ -146,6 +148,9 @@ func (mute) Status(context.Context) (bus.Status, error) { return bus.Status{}, f
 func (mute) List(context.Context) (bus.List, error)     { return bus.List{}, fault.ErrFailed }
 func (mute) Log(context.Context, client.LogFilter) (bus.Log, error) {
 	return bus.Log{}, fault.ErrFailed
+}
+func (mute) PackageNames(context.Context, string) (bus.PackageNames, error) {
+	return bus.PackageNames{}, fault.ErrFailed
 }
 func (mute) PackageList(context.Context, string) (bus.Packages, error) {
 	return bus.Packages{}, fault.ErrFailed

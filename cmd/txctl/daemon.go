@@ -34,6 +34,7 @@ type daemon interface {
 	Verify(ctx context.Context, head string) (bus.Verification, error)
 	JournalExport(context.Context) (io.ReadCloser, error)
 	PackageList(ctx context.Context, from string) (bus.Packages, error)
+	PackageNames(ctx context.Context, prefix string) (bus.PackageNames, error)
 	Version(context.Context) (string, error)
 	Rollback(context.Context, int64, client.RollbackOptions) (uint64, error)
 	BootOnce(context.Context, int64) error

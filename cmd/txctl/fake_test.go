@@ -194,6 +194,11 @@ func (f *fake) PackageList(_ context.Context, from string) (bus.Packages, error)
 	return bus.Packages{Packages: f.packages}, nil
 }
 
+func (f *fake) PackageNames(_ context.Context, prefix string) (bus.PackageNames, error) {
+	f.called("names %q", prefix)
+	return bus.PackageNames{Names: []string{"htop", "httpd"}}, nil
+}
+
 func (f *fake) Version(context.Context) (string, error) {
 	return "", fmt.Errorf("%w: as told", client.ErrNoDaemon)
 }

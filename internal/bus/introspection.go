@@ -161,6 +161,13 @@ const ManagerXML = standardXML + `
    <arg name="options" type="a{sv}" direction="in"/>
    <arg name="document" type="h" direction="out"/>
   </method>
+  <!-- PackageNames sends a JSON document of the names of packages that begin with prefix and can be added, as a file:
+       those of the repositories when their lists were read last. -->
+  <method name="PackageNames">
+   <arg name="prefix" type="s" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="document" type="h" direction="out"/>
+  </method>
   <!-- Tree answers a JSON document of every snapshot that exists and of the deleted ones that connect them. -->
   <method name="Tree">
    <arg name="options" type="a{sv}" direction="in"/>

@@ -179,6 +179,12 @@ type Packages struct {
 	Packages []Package `json:"packages"`
 }
 
+// PackageNames is the document of the packages that can be added.
+type PackageNames struct {
+	Manager string   `json:"manager"`
+	Names   []string `json:"names"`
+}
+
 // Assessment is what a boot showed so far.
 type Assessment struct {
 	Number uint64 `json:"number"`

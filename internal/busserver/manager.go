@@ -79,6 +79,7 @@ func (s *Server) managerMethods() map[string]method {
 		"Verify":        {options: []string{bus.OptHead}, run: s.verify},
 		"JournalExport": {right: reads("export the journal"), run: s.journalExport},
 		"PackageList":   {options: []string{bus.OptFrom}, run: s.packageList},
+		"PackageNames":  {run: s.packageNames},
 	}
 }
 
@@ -343,6 +344,10 @@ func (s *Server) show(c *call) ([]any, error) {
 func (s *Server) packageList(c *call) ([]any, error) {
 	doc, err := s.updater.Installed(c.ctx, option[string](c.options, bus.OptFrom))
 	return s.jsonFile(doc, err)
+}
+
+func (s *Server) packageNames(c *call) ([]any, error) {
+	return s.jsonFile(s.updater.Available(c.ctx, c.args[0].(string)))
 }
 
 func jsonText(doc any, err error) ([]any, error) {

@@ -99,6 +99,9 @@ type Manager interface {
 	Database() []string
 	// Installed reads the database of root, sorted by name, architecture, version.
 	Installed(ctx context.Context, root Root) ([]Package, error)
+	// Available are the names that begin with prefix in the lists of what can be
+	// added, as they were read last: sorted, none where none were read. The caches lie in root.
+	Available(ctx context.Context, root Root, prefix string) ([]string, error)
 	// Owners maps each of the absolute paths to the package that owns it. Paths
 	// without an owner, and directories that several packages share, are left
 	// out. Ask the root in which the paths exist: the base for removed ones.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/pkgmgr"
 	"github.com/txupd/txupd/pkg/journal"
 	"github.com/txupd/txupd/pkg/journal/record"
 	"github.com/txupd/txupd/pkg/snapshot"
@@ -76,6 +77,37 @@ func complete(rec record.Record) record.Record {
 		rec.Boots = []record.Boot{}
 	}
 	return rec
+}
+
+// Available lists the names of packages that begin with prefix and that the
+// repositories had when their lists were read last.
+func (u *Updater) Available(ctx context.Context, prefix string) (bus.PackageNames, error) {
+	if err := pkgmgr.CheckPrefix(prefix); err != nil {
+		return bus.PackageNames{}, fmt.Errorf("%w: %w", fault.ErrInvalidArgument, err)
+	}
+	m, err := u.manager()
+	if err != nil {
+		return bus.PackageNames{}, err
+	}
+	booted, err := u.booted()
+	if err != nil {
+		return bus.PackageNames{}, err
+	}
+	dir, err := u.Store.Locate(booted.subvolume.Identity())
+	if err != nil {
+		return bus.PackageNames{}, err
+	}
+	u.queries.Lock()
+	defer u.queries.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	// The caches are those of the running system, which a sandbox has, too.
+	running := pkgmgr.Root{Dir: u.Root, Run: u.rootOf(dir, booted.number).Run}
+	names, err := m.Available(ctx, running, prefix)
+	if err != nil {
+		return bus.PackageNames{}, err
+	}
+	return bus.PackageNames{Manager: m.Name(), Names: append([]string{}, names...)}, nil
 }
 
 // queryTimeout ends a query of the package database that hangs.
