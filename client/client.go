@@ -213,11 +213,7 @@ func (c *Client) GC(ctx context.Context, dryRun bool) (doc GC, err error) {
 	if dryRun {
 		o[bus.OptDryRun] = dbus.MakeVariant(true)
 	}
-	var raw string
-	if err := c.manager(ctx, "GC", []any{o}, &raw); err != nil {
-		return doc, err
-	}
-	return doc, json.Unmarshal([]byte(raw), &doc)
+	return doc, c.told(ctx, "GC", []any{o}, &doc)
 }
 
 // Doctor answers how the machine boots.
@@ -230,9 +226,19 @@ func (c *Client) List(ctx context.Context) (doc List, err error) {
 	return doc, c.text(ctx, "List", &doc)
 }
 
+// text reads an answer that is a JSON text.
 func (c *Client) text(ctx context.Context, method string, into any) error {
 	var raw string
 	if err := c.read(ctx, method, []any{options{}}, &raw); err != nil {
+		return err
+	}
+	return json.Unmarshal([]byte(raw), into)
+}
+
+// told is text for what is not asked twice, since it changes something.
+func (c *Client) told(ctx context.Context, method string, args []any, into any) error {
+	var raw string
+	if err := c.manager(ctx, method, args, &raw); err != nil {
 		return err
 	}
 	return json.Unmarshal([]byte(raw), into)
@@ -318,14 +324,8 @@ func (c *Client) Setup(ctx context.Context) (done []string, err error) {
 }
 
 // Assess brings the assessment of this boot one step on.
-func (c *Client) Assess(ctx context.Context, moment string) (Assessment, error) {
-	var raw string
-	var doc Assessment
-	err := c.manager(ctx, "Assess", []any{moment, options{}}, &raw)
-	if err == nil {
-		err = json.Unmarshal([]byte(raw), &doc)
-	}
-	return doc, err
+func (c *Client) Assess(ctx context.Context, moment string) (doc Assessment, err error) {
+	return doc, c.told(ctx, "Assess", []any{moment, options{}}, &doc)
 }
 
 // Delete removes a snapshot.

@@ -4,7 +4,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 
 	"github.com/godbus/dbus/v5"
 
@@ -61,9 +60,5 @@ func (c *Client) EtcResolve(ctx context.Context, path string, r Resolution) (doc
 	if r.Choice == bus.ChoiceEdited {
 		o[bus.OptContent], o[bus.OptSeen] = dbus.MakeVariant(append([]byte{}, r.Content...)), dbus.MakeVariant(r.State)
 	}
-	var raw string
-	if err := c.manager(ctx, "EtcResolve", []any{path, r.Choice, o}, &raw); err != nil {
-		return doc, err
-	}
-	return doc, json.Unmarshal([]byte(raw), &doc)
+	return doc, c.told(ctx, "EtcResolve", []any{path, r.Choice, o}, &doc)
 }
