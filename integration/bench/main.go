@@ -93,7 +93,7 @@ func bench(ctx context.Context, runs int, only string) (err error) {
 		run  func() error
 	}{
 		{"status", s.status}, {"memory", s.memory}, {"transaction", s.transaction}, {"package", s.packageAdd},
-		{"etc", s.etc}, {"files", s.manyFiles}, {"compare", s.compare}, {"journal", s.history}, {"snapshots", s.manySnapshots},
+		{"etc", s.etc}, {"files", s.manyFiles}, {"compare", s.compare}, {"journal", s.history}, {"snapshots", s.manySnapshots}, {"gc", s.housekeeping},
 	} {
 		if !strings.Contains(b.name, only) {
 			continue

@@ -14,15 +14,21 @@ import (
 
 	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/btrfs"
+	"github.com/txupd/txupd/internal/config"
 	"github.com/txupd/txupd/internal/testbed"
 	"github.com/txupd/txupd/pkg/journal/record"
 )
 
 const benchPackage = "bench-package"
 
-// prepare gives the root a small package to install, in a repository of its own.
+// prepare gives the root a small package to install, in a repository of its own,
+// and lets no snapshot go by itself: what is measured decides how many there are.
 func (s *stage) prepare(root string) error {
 	if err := compile("int main(void) { return 0; }", filepath.Join(root, emptyCommand)); err != nil {
+		return err
+	}
+	settings := filepath.Join(root, config.AdminFile)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(settings), 0o755), os.WriteFile(settings, []byte("[gc]\nautomatic = false\n"), 0o644)); err != nil {
 		return err
 	}
 	files := map[string]string{}
