@@ -2,22 +2,25 @@ package integration
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/testbed"
 )
 
 // TestGCKeepsWhatTheRulesKeep: the oldest go, what is needed, pinned or tagged
 // stays, records stay, and what goes gives its space back.
 func TestGCKeepsWhatTheRulesKeep(t *testing.T) {
 	s := newSystem(t, options{})
-	s.configure("[gc]\nleast = 1\nmost = 2\ntags = [\"release-*\"]\nfree-percent = 0\n")
+	s.configure("[gc]\nautomatic = false\nleast = 1\nmost = 2\ntags = [\"release-*\"]\nfree-percent = 0\n")
 	var made []uint64
 	for range 7 {
 		s.must("run", "--", "sh", "-c", "head -c 2000000 /dev/urandom >/usr/share/ballast")
@@ -81,6 +84,142 @@ func TestGCKeepsWhatTheRulesKeep(t *testing.T) {
 		}
 	})
 	s.consistent()
+}
+
+// TestOldSnapshotsGoByThemselves: after every commit, and nobody is refused for it.
+func TestOldSnapshotsGoByThemselves(t *testing.T) {
+	s := newSystem(t, options{})
+	s.configure("[gc]\nleast = 1\nmost = 2\nfree-percent = 0\n")
+	var made []uint64
+	for range 7 {
+		s.must("run", "--", "sh", "-c", "echo words; date +%N >/usr/share/now")
+		made = append(made, s.pending())
+	}
+	oldest, left := made[0], made[4:] // beside the pending one two stay
+	s.eventually("the old ones are gone", func() bool {
+		return s.show(oldest).Deleted != nil && s.show(made[3]).Deleted != nil
+	})
+	for _, n := range left {
+		if s.show(n).Deleted != nil || !exists(s.inSnapshot(n, "usr")) {
+			t.Errorf("snapshot %d is gone", n)
+		}
+	}
+	rec := s.show(oldest)
+	if rec.DeletedFor != "there are more than 2" || exists(s.inSnapshot(oldest, "")) {
+		t.Errorf("%d was deleted for %q", oldest, rec.DeletedFor)
+	}
+	if shown := s.must("show", itoa64(oldest)).stdout; !strings.Contains(shown, "by gc: there are more than 2") {
+		t.Errorf("it is shown as\n%s", shown)
+	}
+	s.expect(4, "was deleted, and what it printed with it", "output", itoa64(oldest))
+	s.consistent()
+
+	s.configure("[gc]\nautomatic = false\nleast = 1\nmost = 1\nfree-percent = 0\n")
+	s.run("no-more")
+	s.untouched("nothing goes by itself where nobody wants it", func() { s.status() })
+	if s.show(made[4]).Deleted != nil {
+		t.Errorf("%d went", made[4])
+	}
+}
+
+// TestManyGoWhileOthersWork: of many snapshots most are deleted while snapper
+// and transactions work beside it; what is needed stays. TXUPD_SNAPSHOTS makes more.
+func TestManyGoWhileOthersWork(t *testing.T) {
+	testbed.NeedTools(t, "snapper")
+	all := 60
+	if more := os.Getenv("TXUPD_SNAPSHOTS"); more != "" {
+		var err error
+		if all, err = strconv.Atoi(more); err != nil || all < 20 {
+			t.Fatalf("TXUPD_SNAPSHOTS=%s: a number from 20 on is accepted", more)
+		}
+	}
+	s := newSystem(t, options{prepare: snapperConfig})
+	const stay = 10
+	s.configure(fmt.Sprintf("[gc]\nautomatic = false\nleast = 1\nmost = %d\nfree-percent = 0\n", stay))
+	var made []uint64
+	for range all {
+		s.must("run", "--keep-unchanged", "--", "true")
+		made = append(made, s.pending())
+	}
+	pinned := made[1]
+	s.must("pin", itoa64(pinned))
+	snappers, err := s.snapper("create", "--description", "not ours", "--print-number")
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := []string{snappers}
+	stop, ended := make(chan struct{}), make(chan error, 2)
+	beside := func(work func() error) {
+		for {
+			select {
+			case <-stop:
+				ended <- nil
+				return
+			default:
+			}
+			if err := work(); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}
+	go beside(func() error {
+		n, err := s.snapper("create", "--description", "not ours", "--print-number")
+		if err == nil {
+			theirs = append(theirs, n)
+			_, err = s.snapper("delete", n)
+		}
+		// It gives up where a directory goes that it has just listed.
+		if err != nil && strings.Contains(err.Error(), "errno:2") {
+			return nil
+		}
+		return err
+	})
+	var beganBeside int
+	go beside(func() error {
+		cmd := s.command("run", "--wait", "--keep-unchanged", "--", "true")
+		out, err := cmd.CombinedOutput()
+		beganBeside++
+		if err != nil {
+			err = fmt.Errorf("a transaction beside it: %w\n%s", err, out)
+		}
+		return err
+	})
+	doc := document[bus.GC](s, "gc", "--wait")
+	close(stop)
+	if err := errors.Join(<-ended, <-ended); err != nil {
+		t.Error(err)
+	}
+	if len(doc.Failed) != 0 {
+		t.Errorf("some could not be deleted: %+v", doc.Failed)
+	}
+	gone := 0
+	for _, n := range made {
+		if !exists(s.inSnapshot(n, "usr")) {
+			gone++
+		}
+	}
+	if want := all - stay - 2; gone < want { // the pinned one and the one that booted next
+		t.Errorf("%d of %d are gone, at least %d should be", gone, all, want)
+	}
+	st := s.status()
+	for what, n := range map[string]uint64{"the pinned one": pinned, "the booted one": st.Booted.Number, "what boots next": st.Default.Number} {
+		if !exists(s.inSnapshot(n, "usr")) {
+			t.Errorf("%s, %d, is gone", what, n)
+		}
+	}
+	if !exists(filepath.Join(s.machine.Root, ".snapshots", snappers, "snapshot/usr")) {
+		t.Errorf("snapshot %s of snapper is gone", snappers)
+	}
+	if beganBeside == 0 {
+		t.Error("no transaction came to its end beside it")
+	}
+	for _, n := range theirs {
+		if _, err := s.snapper("delete", n); err != nil && exists(filepath.Join(s.machine.Root, ".snapshots", n)) {
+			t.Error(err)
+		}
+	}
+	t.Logf("%d of %d are gone; %d transactions beside it", gone, all, beganBeside)
 }
 
 // configure writes the configuration, for the next daemon.

@@ -41,6 +41,8 @@ type fake struct {
 	busy    int   // so many refusals with ErrBusy first
 	outcome bus.Outcome
 	open    *bus.Transaction
+	// automatic is gc.automatic of the configuration.
+	automatic bool
 	// command is what runs: it gets the client's input and writes both outputs, and returns the exit status.
 	command func(in io.Reader, out, errs io.Writer) int32
 	// cancelled is closed by Cancel.
@@ -227,7 +229,8 @@ func (f *fake) Doctor(context.Context) (bus.Doctor, error) {
 }
 
 func (f *fake) Config(context.Context) (bus.Config, error) {
-	return bus.Config{Values: []bus.Setting{{Key: "boot.tries", Value: 3.0, Origin: "default", Doc: "how often"}}}, nil
+	return bus.Config{Values: []bus.Setting{{Key: "boot.tries", Value: 3.0, Origin: "default", Doc: "how often"},
+		{Key: "gc.automatic", Value: f.automatic, Origin: "/etc/txupd/txupd.toml:2", Doc: "whether"}}}, nil
 }
 
 func (f *fake) Repair(context.Context) (bus.Repair, error) {

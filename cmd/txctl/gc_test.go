@@ -19,3 +19,15 @@ func TestGC(t *testing.T) {
 		}
 	}
 }
+
+// TestNightlyGC: it does nothing where nobody wants it.
+func TestNightlyGC(t *testing.T) {
+	for automatic, calls := range map[bool]int{true: 1, false: 0} {
+		f := newFake(t)
+		f.automatic = automatic
+		got := f.txctl(nil, "gc", "--automatic")
+		if got.code != 0 || len(f.calls) != calls || strings.Contains(got.stderr, "nothing is deleted: gc.automatic is false (/etc/txupd/txupd.toml:2)") == automatic {
+			t.Errorf("with gc.automatic = %v: exit %d, called %q:\n%s%s", automatic, got.code, f.calls, got.stdout, got.stderr)
+		}
+	}
+}

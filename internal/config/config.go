@@ -73,9 +73,10 @@ type Etc struct {
 
 // GC is the section [gc]: which snapshots stay.
 type GC struct {
-	Least       int // so many of the newest stay in any case
-	Most        int // 0 is any number
-	Days        int // 0 is any age
+	Automatic   bool // after every commit and every night
+	Least       int  // so many of the newest stay in any case
+	Most        int  // 0 is any number
+	Days        int  // 0 is any age
 	Tags        []string
 	FreePercent int
 }
@@ -109,6 +110,8 @@ func (c *Config) settings() []setting {
 			"how many MiB of output are recorded of one transaction; of more the middle is left out"),
 		duration("packages.wait", &c.Packages.Wait, 20*time.Second, 0, time.Hour,
 			"how long a transaction waits for a package manager that is changing the running system, before it is refused"),
+		boolean("gc.automatic", &c.GC.Automatic, true,
+			"whether old snapshots go by themselves, after every commit and every night"),
 		integer("gc.least", &c.GC.Least, 3, 0, 10_000,
 			"so many of the newest snapshots stay, however old they are and however little is free"),
 		integer("gc.most", &c.GC.Most, 20, 0, 10_000,

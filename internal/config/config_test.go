@@ -60,7 +60,7 @@ func TestWithoutFilesTheDefaultsHold(t *testing.T) {
 		},
 		Log:      Log{TotalSize: 256, TransactionSize: 16},
 		Packages: Packages{Wait: 20 * time.Second},
-		GC:       GC{Least: 3, Most: 20, FreePercent: 10},
+		GC:       GC{Automatic: true, Least: 3, Most: 20, FreePercent: 10},
 	}
 	if diff := cmp.Diff(want, c, unexported); diff != "" {
 		t.Errorf("without a file (-want +got):\n%s", diff)
@@ -117,6 +117,7 @@ func TestLaterFilesWinKeyByKey(t *testing.T) {
 		"etc.live":                 "[] default",
 		"etc.derived":              "[] default",
 		"etc.never":                "[] default",
+		"gc.automatic":             "true default",
 		"gc.least":                 "3 default",
 		"gc.most":                  "20 default",
 		"gc.days":                  "0 default",
@@ -281,7 +282,7 @@ func drawn(t *rapid.T, key string) string {
 		return literal(durationText(time.Duration(rapid.IntRange(1, 600).Draw(t, key)) * time.Second))
 	case "packages.wait":
 		return literal(durationText(time.Duration(rapid.IntRange(0, 3600).Draw(t, key)) * time.Second))
-	case "health.failed-units", "health.network":
+	case "health.failed-units", "health.network", "gc.automatic":
 		return fmt.Sprint(rapid.Bool().Draw(t, key))
 	case "etc.lines", "etc.whole", "etc.set", "etc.state", "etc.live", "etc.derived", "etc.never":
 		return literal(rapid.SliceOfN(rapid.StringMatching(`(/etc/)?[a-z]{1,5}(/[a-z*?]{1,4})?`), 0, 3).Draw(t, key))

@@ -44,7 +44,11 @@ func (s Screen) standing(r record.Record, roles []string) string {
 	var words []string
 	switch {
 	case r.Deleted != nil:
-		words = append(words, faint("deleted "+s.ago(*r.Deleted)))
+		gone := "deleted " + s.ago(*r.Deleted)
+		if r.DeletedFor != "" {
+			gone += " by gc: " + r.DeletedFor
+		}
+		words = append(words, faint(gone))
 	case r.Phase == record.Failed:
 		words = append(words, red("failed"))
 	case r.Phase == record.Discarded:

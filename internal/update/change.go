@@ -173,14 +173,20 @@ func (u *Updater) recordPlan(event string, actor record.Actor, rec record.Record
 	return nil
 }
 
-// Delete removes a snapshot; its record stays.
+// Delete removes a snapshot and what was printed in its making; its record stays.
 func (u *Updater) Delete(ctx context.Context, n snapshot.Number, actor record.Actor) error {
+	return u.deleteFor(ctx, n, actor, "")
+}
+
+// deleteFor deletes a snapshot, and records the rule that let it go, "" for none.
+func (u *Updater) deleteFor(ctx context.Context, n snapshot.Number, actor record.Actor, rule string) error {
 	h, done, err := u.change(ctx, "a deletion", actor)
 	if err != nil {
 		return err
 	}
 	defer done()
 	defer u.letGo(h)
+	u.briefly(h)
 	target, err := u.existing(n)
 	if err != nil {
 		return err
@@ -215,12 +221,12 @@ func (u *Updater) Delete(ctx context.Context, n snapshot.Number, actor record.Ac
 		return err // the steps stay: the next start finishes the removal
 	}
 	now := u.Now().UTC()
-	target.rec.Deleted = &now
+	target.rec.Deleted, target.rec.DeletedFor = &now, rule
 	err = u.close(target.rec, "deleted")
 	if err == nil && target.rec.BootEntry != nil {
 		err = u.sweepKernels(ctx)
 	}
-	if err != nil {
+	if err = errors.Join(err, dropLog(u.logDir(), n)); err != nil {
 		return &derivedError{err}
 	}
 	u.notify(Event{Kind: SnapshotsChanged})
@@ -246,7 +252,7 @@ func (u *Updater) deletable(v view) error {
 	if err != nil {
 		return err
 	}
-	why, err := u.protection(r, v)
+	why, err := u.protection(r, v, u.keeping)
 	if err == nil && why == "" && v.rec.Pinned {
 		why = "it is pinned"
 	}
@@ -257,8 +263,9 @@ func (u *Updater) deletable(v view) error {
 }
 
 // protection is why a snapshot must not go, whatever anybody wants, "" for nothing.
-func (u *Updater) protection(r *roles, v view) (string, error) {
-	shared, err := u.protectsShared(v.rec)
+// keeping is asked where it takes to know what others need of captures.
+func (u *Updater) protection(r *roles, v view, keeping func() (*keeping, error)) (string, error) {
+	shared, err := u.protectsShared(v.rec, keeping)
 	if err != nil {
 		return "", err
 	}

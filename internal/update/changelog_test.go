@@ -158,6 +158,7 @@ func sorted(files []record.FileChange) []record.FileChange {
 
 func TestHundredTransactionsAgreeWithBruteForce(t *testing.T) {
 	b := newBench(t)
+	b.config.GC.Automatic = false
 	r := rand.New(rand.NewPCG(4, 8))
 	type done struct {
 		parent  snapshot.Number

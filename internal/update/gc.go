@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/txupd/txupd/internal/bus"
@@ -34,7 +35,7 @@ func (u *Updater) GC(ctx context.Context, dryRun bool, actor record.Actor) (bus.
 	doc.After = doc.Before
 	var spare []retention.Decision
 	remove := func(d retention.Decision) error {
-		err := u.Delete(ctx, snapshot.Number(d.Number), actor)
+		err := u.deleteFor(ctx, snapshot.Number(d.Number), actor, u.ruleInWords(d))
 		var derived *derivedError
 		switch {
 		case err == nil || errors.As(err, &derived):
@@ -86,9 +87,10 @@ func (u *Updater) makeSpace(ctx context.Context, doc *bus.GC, spare []retention.
 		spare = spare[1:]
 		for i := range doc.Snapshots {
 			if s := &doc.Snapshots[i]; s.Number == next.Number {
-				s.Delete, s.Rule, s.Why = true, bus.GCRuleSpace, "too little is free"
+				s.Delete, s.Rule, s.Why = true, bus.GCRuleSpace, tooLittle
 			}
 		}
+		next.Rule = bus.GCRuleSpace
 		if err := remove(next); err != nil {
 			return err
 		}
@@ -105,10 +107,12 @@ func (u *Updater) retained() ([]retention.Decision, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What others need of captures is the same for each of them.
+	keeping := sync.OnceValues(u.keeping)
 	all := make([]retention.Snapshot, 0, len(views))
 	for _, v := range views {
 		s := retention.Snapshot{Number: uint64(v.number), Created: v.rec.Created, Pinned: v.rec.Pinned, Tags: v.rec.Tags}
-		if s.Needed, err = u.protection(r, v); err != nil {
+		if s.Needed, err = u.protection(r, v, keeping); err != nil {
 			return nil, err
 		}
 		all = append(all, s)
@@ -135,9 +139,13 @@ func (u *Updater) ruleInWords(d retention.Decision) string {
 		return fmt.Sprintf("there are more than %d", c.Most)
 	case retention.Age:
 		return fmt.Sprintf("older than %d days", c.Days)
+	case bus.GCRuleSpace:
+		return tooLittle
 	}
 	return "there is room"
 }
+
+const tooLittle = "too little is free"
 
 // freeSpace is what is free, and what is wanted to be.
 func (u *Updater) freeSpace() (bus.GCSpace, error) {

@@ -184,6 +184,16 @@ func prune(dir string, limit int64, except string) error {
 	return nil
 }
 
+// dropLog removes what was recorded of a transaction's output, if anything was.
+func dropLog(dir string, n snapshot.Number) (err error) {
+	for _, suffix := range []string{outputSuffix, transcriptSuffix} {
+		if e := os.Remove(filepath.Join(dir, strconv.FormatUint(uint64(n), 10)+suffix)); !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}
+
 // OutputFile opens what the commands of a transaction printed, compressed with zstd.
 func (u *Updater) OutputFile(n snapshot.Number) (*os.File, error) {
 	return u.logged(n, outputSuffix, "printed nothing, or its output was dropped since to make room")
@@ -203,8 +213,11 @@ func (u *Updater) logged(n snapshot.Number, suffix, why string) (*os.File, error
 	if !errors.Is(err, fs.ErrNotExist) {
 		return f, err
 	}
-	if rec.Phase == record.Open {
+	switch {
+	case rec.Phase == record.Open:
 		why = "is in progress: its output is kept when it ends"
+	case rec.Deleted != nil:
+		why = "was deleted, and what it printed with it"
 	}
 	return nil, fmt.Errorf("transaction %d %s: %w", n, why, fault.ErrNotFound)
 }

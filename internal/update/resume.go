@@ -206,6 +206,7 @@ func (t *Transaction) finish(ctx context.Context) (did string, err error) {
 			now := u.Now().UTC()
 			rec.Deleted = &now
 		}
+		u.trouble(dropLog(u.logDir(), t.number), "what a deleted snapshot printed could not be removed")
 		return fmt.Sprintf("finished the interrupted removal of snapshot %d", rec.Number), u.close(rec, "deleted")
 	case rec.Phase == record.Open:
 		return fmt.Sprintf("recorded transaction %d, which was interrupted after its commit point", rec.Number), t.finishCommit(ctx)

@@ -93,11 +93,11 @@ func (k *keeping) canBeUndone(n uint64) bool {
 }
 
 // protectsShared says why a snapshot must not be deleted for what it has of shared trees, "" if it may.
-func (u *Updater) protectsShared(rec record.Record) (string, error) {
+func (u *Updater) protectsShared(rec record.Record, keeping func() (*keeping, error)) (string, error) {
 	if len(rec.Shared) == 0 && !sharedtree.Any(u.Store.Dir(snapshot.Number(rec.Number))) {
 		return "", nil
 	}
-	k, err := u.keeping()
+	k, err := keeping()
 	if err != nil {
 		return "", err
 	}

@@ -544,5 +544,6 @@ func (t *Transaction) end(failure error) {
 	t.u.notify(Event{Kind: TransactionFinished, Transaction: t})
 	if t.State().Phase == record.Committed {
 		t.u.notify(Event{Kind: SnapshotsChanged}) // after the end, because looking at all of them takes its time
+		t.u.tidy()
 	}
 }

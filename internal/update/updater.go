@@ -109,6 +109,10 @@ type Updater struct {
 	comparing  sync.Mutex // one comparison at a time
 	heads      printed
 	assessing  sync.Mutex // one assessment at a time
+	// life ends when the daemon is about to stop; tidying is what housekeeping has to do until then.
+	life    context.Context
+	end     context.CancelFunc
+	tidying tidying
 }
 
 // keepEnded is how many ended transactions can still be asked for their result and output.
@@ -119,11 +123,15 @@ type holder struct {
 	what  string // "transaction 7", "rollback"
 	actor record.Actor
 	since time.Time
+	// brief: it is over in a moment, so that others wait for it.
+	brief bool
+	gone  chan struct{} // closed when it lets go
 }
 
 // New makes an Updater. Call Resume before anything else.
 func New(d Deps) *Updater {
 	u := &Updater{Deps: d, transactions: map[snapshot.Number]*Transaction{}}
+	u.life, u.end = context.WithCancel(context.Background())
 	u.engine = engine.New(u.kinds())
 	return u
 }
@@ -151,7 +159,7 @@ func (u *Updater) changeAnyhow(ctx context.Context, what string, actor record.Ac
 	if err := u.expire(ctx); err != nil {
 		return nil, nil, err
 	}
-	if h, err = u.hold(what, actor); err != nil {
+	if h, err = u.holdSoon(ctx, what, actor); err != nil {
 		return nil, nil, err
 	}
 	if err := u.reconcile(); err != nil {
@@ -161,6 +169,31 @@ func (u *Updater) changeAnyhow(ctx context.Context, what string, actor record.Ac
 	}
 	return h, u.work.Done, nil
 }
+
+// holdSoon is hold, and waits for what is over in a moment.
+func (u *Updater) holdSoon(ctx context.Context, what string, actor record.Actor) (*holder, error) {
+	for {
+		h, err := u.hold(what, actor)
+		var busy *busyError
+		if !errors.As(err, &busy) || busy.moment == nil {
+			return h, err
+		}
+		select {
+		case <-busy.moment:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// busyError says who keeps others from changing the system.
+type busyError struct {
+	words  string
+	moment <-chan struct{} // closed when it is over, nil where that takes more than a moment
+}
+
+func (e *busyError) Error() string { return e.words }
+func (e *busyError) Unwrap() error { return fault.ErrBusy }
 
 // hold takes the lock and counts the call as work under way.
 func (u *Updater) hold(what string, actor record.Actor) (*holder, error) {
@@ -177,11 +210,22 @@ func (u *Updater) hold(what string, actor record.Actor) (*holder, error) {
 		if who == "" {
 			who = fmt.Sprintf("uid %d", h.actor.UID)
 		}
-		return nil, fmt.Errorf("%w: %s of %s, since %s", fault.ErrBusy, h.what, who, age(u.Now().Sub(h.since)))
+		busy := &busyError{words: fmt.Sprintf("%v: %s of %s, since %s", fault.ErrBusy, h.what, who, age(u.Now().Sub(h.since)))}
+		if h.brief {
+			busy.moment = h.gone
+		}
+		return nil, busy
 	}
-	u.holder = &holder{what: what, actor: actor, since: u.Now()}
+	u.holder = &holder{what: what, actor: actor, since: u.Now(), gone: make(chan struct{})}
 	u.work.Add(1)
 	return u.holder, nil
+}
+
+// briefly says that the holder will let go in a moment.
+func (u *Updater) briefly(h *holder) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	h.brief = true
 }
 
 // rename says more exactly what the holder does.
@@ -196,6 +240,8 @@ func (u *Updater) letGo(h *holder) {
 	defer u.mu.Unlock()
 	if u.holder == h {
 		u.holder = nil
+		close(h.gone)
+		h.gone = make(chan struct{}) // an assessment gives the lock back to a transaction
 	}
 }
 
@@ -322,6 +368,7 @@ func (u *Updater) Close() {
 	u.mu.Lock()
 	u.closing = true
 	u.mu.Unlock()
+	u.end()
 	if t := u.Current(); t != nil && !t.endsSoon() {
 		t.Cancel(errors.New("the daemon was stopped"))
 		t.leave()

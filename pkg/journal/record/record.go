@@ -240,6 +240,8 @@ type Record struct {
 	Finished *time.Time `json:"finished,omitempty"`
 	Expires  *time.Time `json:"expires,omitempty"`
 	Deleted  *time.Time `json:"deleted,omitempty"`
+	// DeletedFor is the rule of housekeeping that let it go, "" where somebody deleted it.
+	DeletedFor string `json:"deleted_for,omitempty"`
 
 	Actor   Actor    `json:"actor"`
 	Kind    string   `json:"kind"` // pkg-add, pkg-remove, update, run, shell, begin, adopt
