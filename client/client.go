@@ -16,6 +16,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 
@@ -214,6 +215,29 @@ func (c *Client) GC(ctx context.Context, dryRun bool) (doc GC, err error) {
 		o[bus.OptDryRun] = dbus.MakeVariant(true)
 	}
 	return doc, c.told(ctx, "GC", []any{o}, &doc)
+}
+
+// Reboot asks for a reboot: bus.RebootNow, bus.RebootAt with its time, or bus.RebootWindow. reason may be "".
+func (c *Client) Reboot(ctx context.Context, when string, at time.Time, reason string) (doc RebootStatus, err error) {
+	o := options{}
+	if reason != "" {
+		o[bus.OptMessage] = dbus.MakeVariant(reason)
+	}
+	var seconds int64
+	if !at.IsZero() {
+		seconds = at.Unix()
+	}
+	return doc, c.told(ctx, "Reboot", []any{when, seconds, o}, &doc)
+}
+
+// CancelReboot takes the request for a reboot back.
+func (c *Client) CancelReboot(ctx context.Context) error {
+	return c.manager(ctx, "CancelReboot", []any{options{}})
+}
+
+// RebootStatus answers which reboot is asked for.
+func (c *Client) RebootStatus(ctx context.Context) (doc RebootStatus, err error) {
+	return doc, c.text(ctx, "RebootStatus", &doc)
 }
 
 // Doctor answers how the machine boots.

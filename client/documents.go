@@ -62,10 +62,12 @@ type (
 	Repair     = bus.Repair
 	Repaired   = bus.Repaired
 	Assessment = bus.Assessment
-	GC         = bus.GC
-	GCSnapshot = bus.GCSnapshot
-	GCFailure  = bus.GCFailure
-	GCSpace    = bus.GCSpace
+	// RebootStatus is the reboot that is asked for, if there is one.
+	RebootStatus = bus.RebootStatus
+	GC           = bus.GC
+	GCSnapshot   = bus.GCSnapshot
+	GCFailure    = bus.GCFailure
+	GCSpace      = bus.GCSpace
 )
 
 // ErrNoDaemon: the daemon cannot be reached.

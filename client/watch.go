@@ -77,6 +77,12 @@ func (w *watcher) event(sig *dbus.Signal) (Event, bool) {
 	case bus.PropertiesInterface + ".PropertiesChanged":
 		return w.changed(path, sig.Body)
 	}
+	if sig.Name == bus.ManagerInterface+".RebootSoon" {
+		var at int64
+		e := Event{Event: bus.EventReboot, Number: w.next}
+		err := dbus.Store(sig.Body, &at, &e.Message)
+		return e, err == nil
+	}
 	n, err := bus.NumberIn(path, bus.TransactionPrefix)
 	if err != nil {
 		return Event{}, false

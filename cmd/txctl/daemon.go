@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
@@ -44,6 +45,9 @@ type daemon interface {
 	Setup(context.Context) ([]string, error)
 	Delete(context.Context, uint64) error
 	GC(ctx context.Context, dryRun bool) (bus.GC, error)
+	Reboot(ctx context.Context, when string, at time.Time, reason string) (bus.RebootStatus, error)
+	CancelReboot(context.Context) error
+	RebootStatus(context.Context) (bus.RebootStatus, error)
 	Watch(context.Context, func(bus.Event)) error
 	WhileBusy(ctx context.Context, try func() error, busy func(error)) error
 	Close() error

@@ -242,6 +242,23 @@ func (f *fake) Setup(context.Context) ([]string, error) {
 	return []string{"wrote the hook"}, f.refuse
 }
 
+func (f *fake) Reboot(_ context.Context, when string, at time.Time, reason string) (bus.RebootStatus, error) {
+	if when != bus.RebootAt {
+		at = now
+	}
+	f.called("reboot %s %s %q", when, at.UTC().Format(time.DateTime), reason)
+	return bus.RebootStatus{Reboot: &bus.Reboot{Requested: now, By: "root", Reasons: []string{}, When: when, Next: at}}, f.refuse
+}
+
+func (f *fake) CancelReboot(context.Context) error {
+	f.called("cancel reboot")
+	return f.refuse
+}
+
+func (f *fake) RebootStatus(context.Context) (bus.RebootStatus, error) {
+	return bus.RebootStatus{}, nil
+}
+
 func (f *fake) GC(_ context.Context, dryRun bool) (bus.GC, error) {
 	f.called("gc dry=%v", dryRun)
 	if f.refuse != nil {

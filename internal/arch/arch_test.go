@@ -47,7 +47,7 @@ var floors = [][]string{
 	{"internal/daemon"},
 	{"internal/busserver", "internal/present"}, // the server speaks in the types of update, never the other way round
 	{"internal/update"},
-	{"internal/engine", "internal/boot", "client", "internal/testbed"},
+	{"internal/engine", "internal/boot", "internal/reboot", "client", "internal/testbed"},
 	{"internal/btrfs", "internal/sandbox", "internal/pkgmgr", "internal/etcmerge", "internal/sharedtree", "internal/handover"},
 	{"internal/bus"},
 	{"pkg"},

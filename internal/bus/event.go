@@ -34,4 +34,5 @@ const (
 	EventAdded    = "snapshot-added"
 	EventRemoved  = "snapshot-removed"
 	EventNext     = "boots-next"
+	EventReboot   = "reboot-soon" // the message is what people are told
 )

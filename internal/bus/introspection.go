@@ -129,6 +129,23 @@ const ManagerXML = standardXML + `
    <arg name="options" type="a{sv}" direction="in"/>
    <arg name="json" type="s" direction="out"/>
   </method>
+  <!-- Reboot asks for a reboot of the machine. when is now, at or window; at, in seconds since 1970, goes with at. Where a reboot is
+       asked for already, the earlier time counts and both reasons are kept. It answers as RebootStatus does. Options: message. -->
+  <method name="Reboot">
+   <arg name="when" type="s" direction="in"/>
+   <arg name="at" type="x" direction="in"/>
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="json" type="s" direction="out"/>
+  </method>
+  <!-- CancelReboot takes the request back. -->
+  <method name="CancelReboot">
+   <arg name="options" type="a{sv}" direction="in"/>
+  </method>
+  <!-- RebootStatus answers a JSON document: the reboot that is asked for, when it takes place and what keeps it. -->
+  <method name="RebootStatus">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="json" type="s" direction="out"/>
+  </method>
   <!-- Delete removes a snapshot; its record stays. -->
   <method name="Delete">
    <arg name="number" type="t" direction="in"/>
@@ -256,6 +273,11 @@ const ManagerXML = standardXML + `
   <property name="Default" type="o" access="read"/>
   <property name="RebootRequired" type="b" access="read"/>
   <property name="Transaction" type="o" access="read"/>
+  <!-- The machine reboots at this time, in seconds since 1970, or a reboot waits for those who are logged in. message: what they are told. -->
+  <signal name="RebootSoon">
+   <arg name="at" type="x"/>
+   <arg name="message" type="s"/>
+  </signal>
   <!-- A transaction ended in phase committed, failed or discarded. -->
   <signal name="TransactionFinished">
    <arg name="transaction" type="o"/>

@@ -80,6 +80,7 @@ type Status struct {
 	LastGood       *Snapshot    `json:"last_good"`
 	Transaction    *Transaction `json:"transaction"`
 	RebootRequired bool         `json:"reboot_required"`
+	Reboot         *Reboot      `json:"reboot"` // that is asked for
 	Warnings       []string     `json:"warnings"`
 	// EtcConflicts wait for a decision, in what boots next and in what runs.
 	EtcConflicts []EtcConflict  `json:"etc_conflicts"`

@@ -49,6 +49,8 @@ func (s *Server) emit(e update.Event) {
 		s.signal(path, bus.TransactionInterface+".Finished", string(st.Phase), fault.Name(st.Failure), message)
 		s.signal(bus.Path, bus.ManagerInterface+".TransactionFinished", path, string(st.Phase))
 		s.signal(bus.Path, bus.ObjectsInterface+".InterfacesRemoved", path, []string{bus.TransactionInterface})
+	case update.RebootSoon:
+		s.signal(bus.Path, bus.ManagerInterface+".RebootSoon", e.At.Unix(), text(e.Words, maxErrorText))
 	case update.SnapshotsChanged:
 		s.announce()
 	}

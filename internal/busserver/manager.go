@@ -49,21 +49,24 @@ func (s *Server) managerMethods() map[string]method {
 		"Update": {right: right{action: polkit.Update, does: "update the system",
 			with: map[string]string{bus.OptFrom: polkit.Transact, bus.OptKeepUnchanged: polkit.Transact}},
 			changes: true, options: pkg, run: s.packages(update.KindUpdate)},
-		"Rollback": {right: back, changes: true, options: []string{bus.OptAsCommitted, bus.OptRestoreShared, bus.OptMessage, bus.OptEtc}, run: s.rollback},
-		"BootOnce": {right: back, changes: true, run: s.bootOnce},
-		"Setup":    {right: configures("set up the boot loader"), changes: true, run: s.setup},
-		"Assess":   {right: right{action: polkit.Rollback, does: "judge this boot"}, changes: true, run: s.assess},
-		"Config":   {run: func(*call) ([]any, error) { return jsonText(s.updater.Settings(), nil) }},
-		"Doctor":   {slow: true, run: func(*call) ([]any, error) { return jsonText(s.updater.Doctor()) }},
-		"Repair":   {right: configures("repair what was interrupted"), changes: true, run: s.repair},
-		"Delete":   {right: right{action: polkit.Delete, does: "delete a snapshot"}, changes: true, run: s.delete},
-		"GC":       {right: right{action: polkit.Delete, does: "delete old snapshots"}, changes: true, options: []string{bus.OptDryRun}, run: s.gc},
-		"Status":   {run: func(*call) ([]any, error) { return jsonText(s.updater.Status()) }},
-		"List":     {run: func(*call) ([]any, error) { return jsonText(s.updater.List()) }},
-		"Show":     {run: s.show},
-		"Log":      {options: logOptions, run: s.logOf},
-		"Tree":     {run: func(*call) ([]any, error) { return s.jsonFile(s.updater.Tree()) }},
-		"Blame":    {options: []string{bus.OptLimit}, run: s.blame},
+		"Rollback":     {right: back, changes: true, options: []string{bus.OptAsCommitted, bus.OptRestoreShared, bus.OptMessage, bus.OptEtc}, run: s.rollback},
+		"BootOnce":     {right: back, changes: true, run: s.bootOnce},
+		"Setup":        {right: configures("set up the boot loader"), changes: true, run: s.setup},
+		"Assess":       {right: right{action: polkit.Rollback, does: "judge this boot"}, changes: true, run: s.assess},
+		"Config":       {run: func(*call) ([]any, error) { return jsonText(s.updater.Settings(), nil) }},
+		"Doctor":       {slow: true, run: func(*call) ([]any, error) { return jsonText(s.updater.Doctor()) }},
+		"Repair":       {right: configures("repair what was interrupted"), changes: true, run: s.repair},
+		"Delete":       {right: right{action: polkit.Delete, does: "delete a snapshot"}, changes: true, run: s.delete},
+		"GC":           {right: right{action: polkit.Delete, does: "delete old snapshots"}, changes: true, options: []string{bus.OptDryRun}, run: s.gc},
+		"Reboot":       {right: right{action: polkit.Reboot, does: "reboot the machine"}, changes: true, options: []string{bus.OptMessage}, run: s.reboot},
+		"CancelReboot": {right: right{action: polkit.Reboot, does: "take back a reboot"}, changes: true, run: s.cancelReboot},
+		"RebootStatus": {run: func(*call) ([]any, error) { return jsonText(s.updater.Reboot(), nil) }},
+		"Status":       {run: func(*call) ([]any, error) { return jsonText(s.updater.Status()) }},
+		"List":         {run: func(*call) ([]any, error) { return jsonText(s.updater.List()) }},
+		"Show":         {run: s.show},
+		"Log":          {options: logOptions, run: s.logOf},
+		"Tree":         {run: func(*call) ([]any, error) { return s.jsonFile(s.updater.Tree()) }},
+		"Blame":        {options: []string{bus.OptLimit}, run: s.blame},
 		"Diff": {right: right{with: map[string]string{bus.OptPatch: polkit.ReadLog}, does: contents.does},
 			options: []string{bus.OptNow, bus.OptPaths, bus.OptPatch, bus.OptContext}, run: s.diff},
 		"Etc":        {slow: true, options: []string{bus.OptSnapshot}, run: s.etc},
@@ -335,6 +338,28 @@ func (s *Server) gc(c *call) ([]any, error) {
 		return nil, err
 	}
 	return jsonText(s.updater.GC(c.ctx, option[bool](c.options, bus.OptDryRun), actor))
+}
+
+func (s *Server) reboot(c *call) ([]any, error) {
+	actor, err := s.actor(c)
+	if err != nil {
+		return nil, err
+	}
+	reason := option[string](c.options, bus.OptMessage)
+	if _, given := c.options[bus.OptMessage]; given {
+		if err := checkMessage(reason); err != nil {
+			return nil, err
+		}
+	}
+	return jsonText(s.updater.AskReboot(c.args[0].(string), time.Unix(c.args[1].(int64), 0), actor, reason))
+}
+
+func (s *Server) cancelReboot(c *call) ([]any, error) {
+	actor, err := s.actor(c)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.updater.CancelReboot(actor)
 }
 
 func (s *Server) show(c *call) ([]any, error) {

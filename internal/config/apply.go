@@ -33,6 +33,7 @@ func (c *Config) apply(f file) []error {
 	if err := r.parser.Error(); err != nil {
 		r.problems = append(r.problems, &Error{File: f.name, What: err.Error()})
 	}
+	r.close(&c.Reboot.Window)
 	return r.problems
 }
 
@@ -44,6 +45,8 @@ type reader struct {
 	origins  map[string]string
 	table    []string // that of the last header
 	unknown  bool     // the last header was none of ours, which was said
+	tables   []openTable
+	inTable  bool // the last header began one of them
 	problems []error
 }
 
@@ -87,13 +90,22 @@ func (r *reader) expression(n *unstable.Node) {
 	switch n.Kind {
 	case unstable.Table, unstable.ArrayTable:
 		k := r.under(nil, n)
-		r.table = k.parts
+		r.table, r.inTable = k.parts, false
+		if n.Kind == unstable.ArrayTable && k.String() == windowKey {
+			r.tables, r.inTable = append(r.tables, openTable{line: k.line}), true
+			return
+		}
 		r.unknown = !r.section(k)
 		if !r.unknown && n.Kind == unstable.ArrayTable {
 			r.say(k.line, "[[%s]] is a list of tables: write [%s]", k, k)
 		}
 	case unstable.KeyValue:
-		if !r.unknown {
+		switch {
+		case r.inTable:
+			if err := r.tables[len(r.tables)-1].set(dotted(n), n.Value()); err != nil {
+				r.say(r.under(nil, n).line, "[[%s]]: %v", windowKey, err)
+			}
+		case !r.unknown:
 			r.pair(r.table, n)
 		}
 	}

@@ -32,6 +32,7 @@ type Config struct {
 	Packages Packages
 	Etc      Etc
 	GC       GC
+	Reboot   Reboot
 
 	origins map[string]string // by key: FILE:LINE of what was set
 }
@@ -81,6 +82,15 @@ type GC struct {
 	FreePercent int
 }
 
+// Reboot is the section [reboot]: when the machine may reboot.
+type Reboot struct {
+	Window   []WindowTable // none: see Calendar
+	Sessions bool          // wait until nobody is logged in
+	Spread   time.Duration // of machines over the beginning of a window
+	Deadline time.Duration // after the request; 0 is none
+	Notice   time.Duration // to those who are logged in
+}
+
 // settings lists every key there is. A new one is a field above and a line here.
 func (c *Config) settings() []setting {
 	return []setting{
@@ -122,6 +132,16 @@ func (c *Config) settings() []setting {
 			func(tag string) bool { return tag != "" }),
 		integer("gc.free-percent", &c.GC.FreePercent, 10, 0, 90,
 			"how much of the file system is to be free: where it is less, more of the oldest snapshots go"),
+		windows(&c.Reboot.Window,
+			"when the machine may reboot by itself; every day from 03:30 for 1h30m where there is none"),
+		boolean("reboot.sessions", &c.Reboot.Sessions, true,
+			"whether a reboot waits until nobody is logged in"),
+		duration("reboot.spread", &c.Reboot.Spread, 30*time.Minute, 0, 12*time.Hour,
+			"machines reboot at different times, each at its own, up to so long after a window opens, in its first half"),
+		duration("reboot.deadline", &c.Reboot.Deadline, 0, 0, 90*24*time.Hour,
+			"a reboot that waits for a window takes place so long after it was asked for in any case, whoever is logged in; \"0s\" for never"),
+		duration("reboot.notice", &c.Reboot.Notice, time.Minute, 0, time.Hour,
+			"how long before a reboot those who are logged in are told"),
 		below("etc.lines", "/etc", &c.Etc.Lines,
 			"files of /etc whose texts are merged by lines, where a built-in rule says otherwise"),
 		below("etc.whole", "/etc", &c.Etc.Whole,

@@ -61,6 +61,7 @@ func TestWithoutFilesTheDefaultsHold(t *testing.T) {
 		Log:      Log{TotalSize: 256, TransactionSize: 16},
 		Packages: Packages{Wait: 20 * time.Second},
 		GC:       GC{Automatic: true, Least: 3, Most: 20, FreePercent: 10},
+		Reboot:   Reboot{Sessions: true, Spread: 30 * time.Minute, Notice: time.Minute},
 	}
 	if diff := cmp.Diff(want, c, unexported); diff != "" {
 		t.Errorf("without a file (-want +got):\n%s", diff)
@@ -118,6 +119,11 @@ func TestLaterFilesWinKeyByKey(t *testing.T) {
 		"etc.derived":              "[] default",
 		"etc.never":                "[] default",
 		"gc.automatic":             "true default",
+		"reboot.window":            "[] default",
+		"reboot.sessions":          "true default",
+		"reboot.spread":            `"30m" default`,
+		"reboot.deadline":          `"0s" default`,
+		"reboot.notice":            `"1m" default`,
 		"gc.least":                 "3 default",
 		"gc.most":                  "20 default",
 		"gc.days":                  "0 default",
@@ -280,9 +286,9 @@ func drawn(t *rapid.T, key string) string {
 		return literal(rapid.StringMatching(`(/[ -.0-~\x7f"é]{3,8}x){0,3}`).Draw(t, key))
 	case "boot.panic-timeout", "health.timeout", "health.total-timeout", "health.network-wait":
 		return literal(durationText(time.Duration(rapid.IntRange(1, 600).Draw(t, key)) * time.Second))
-	case "packages.wait":
+	case "packages.wait", "reboot.spread", "reboot.deadline", "reboot.notice":
 		return literal(durationText(time.Duration(rapid.IntRange(0, 3600).Draw(t, key)) * time.Second))
-	case "health.failed-units", "health.network", "gc.automatic":
+	case "health.failed-units", "health.network", "gc.automatic", "reboot.sessions":
 		return fmt.Sprint(rapid.Bool().Draw(t, key))
 	case "etc.lines", "etc.whole", "etc.set", "etc.state", "etc.live", "etc.derived", "etc.never":
 		return literal(rapid.SliceOfN(rapid.StringMatching(`(/etc/)?[a-z]{1,5}(/[a-z*?]{1,4})?`), 0, 3).Draw(t, key))
@@ -292,6 +298,17 @@ func drawn(t *rapid.T, key string) string {
 		return fmt.Sprint(rapid.IntRange(0, 90).Draw(t, key))
 	case "gc.tags", "health.ignore-units":
 		return literal(rapid.SliceOfN(rapid.StringMatching(`[a-z*?"@.-]{1,9}`), 0, 3).Draw(t, key))
+	case "reboot.window":
+		tables := make([]WindowTable, rapid.IntRange(0, 3).Draw(t, key))
+		for i := range tables {
+			tables[i] = WindowTable{
+				Days:   rapid.SliceOfN(rapid.SampledFrom([]string{"Mon", "sat-sun", "Fri-Mon"}), 0, 2).Draw(t, "days"),
+				Start:  rapid.StringMatching(`(0[0-9]|1[0-9]|2[0-3]):[0-5][0-9]`).Draw(t, "start"),
+				Length: rapid.SampledFrom([]string{"1m", "90m", "168h"}).Draw(t, "length"),
+				Zone:   rapid.SampledFrom([]string{"", "UTC"}).Draw(t, "zone"),
+			}
+		}
+		return literal(tables)
 	}
 	panic("no values are drawn for " + key)
 }
@@ -403,5 +420,49 @@ func mkfifo(t *testing.T, path string) {
 	t.Helper()
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestWindowsOfReboots: tables of one file stand together, those of a later one in their place.
+func TestWindowsOfReboots(t *testing.T) {
+	first := "[[reboot.window]]\ndays = [\"Mon-Fri\"] # working days\nstart = \"23:00\"\nlength = \"2h\"\nzone = \"UTC\"\n\n[[reboot.window]]\nstart = \"12:00\"\nlength = \"10m\"\n[gc]\nleast = 1\n"
+	c, err := Load(rooted(t, map[string]string{AdminFile: first}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(c.Reboot.Calendar()); got != "[Mon-Fri 23:00 for 2h, UTC daily 12:00 for 10m]" || c.GC.Least != 1 {
+		t.Errorf("the windows are %s, gc.least %d", got, c.GC.Least)
+	}
+	if got := fmt.Sprint(Default().Reboot.Calendar()); got != "[daily 03:30 for 1h30m]" {
+		t.Errorf("without any: %s", got)
+	}
+	c, err = Load(rooted(t, map[string]string{AdminFile: first, AdminDir + "/a.toml": "\n[[reboot.window]]\nstart = \"01:00\"\nlength = \"1h\"\n"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(c.Reboot.Calendar()); got != "[daily 01:00 for 1h]" {
+		t.Errorf("a later file has them: %s", got)
+	}
+	for _, v := range c.Values() {
+		if v.Key == windowKey && !strings.HasSuffix(v.Origin, "a.toml:2") {
+			t.Errorf("they come from %s", v.Origin)
+		}
+	}
+	for text, want := range map[string]string{
+		"[[reboot.window]]\nstart = \"01:00\"\n":                                        `:1: [[reboot.window]]: length: "" is not from "1m" to "168h"`,
+		"[[reboot.window]]\nlength = \"1h\"\n":                                          `:1: [[reboot.window]]: start: "" is no time of day`,
+		"[[reboot.window]]\nstart = 1\nlength = \"1h\"\n":                               `:2: [[reboot.window]]: start cannot be 1`,
+		"[[reboot.window]]\nstrat = \"01:00\"\n":                                        `:2: [[reboot.window]]: a window has no "strat"`,
+		"[[reboot.window]]\ndays = []\n":                                                `:2: [[reboot.window]]: days is empty`,
+		"[[reboot.window]]\ndays = [\"So\"]\nstart = \"01:00\"\nlength = \"1h\"\n":      `:1: [[reboot.window]]: days: "So" is no day`,
+		"[[reboot.window]]\nzone = \"Mars\"\nstart = \"01:00\"\nlength = \"1h\"\n":      `:1: [[reboot.window]]: zone: "Mars" is no time zone`,
+		"[reboot.window]\nstart = \"01:00\"\n":                                          `:1: reboot.window cannot be a table: it takes tables [[reboot.window]]`,
+		"reboot.window = [{ start = \"25:00\", length = \"1h\" }]\n":                    `:1: reboot.window: start: "25:00" is no time of day`,
+		"reboot.window = [3]\n":                                                         `:1: reboot.window cannot be a list`,
+		"[[reboot.window]]\nstart = \"01:00\"\nlength = \"1h\"\n[reboot]\nspraed = 1\n": `:5: unknown key reboot.spraed; did you mean reboot.spread?`,
+	} {
+		if _, err := Load(rooted(t, map[string]string{AdminFile: text})); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q:\n     %v\nnot %s", text, err, want)
+		}
 	}
 }

@@ -178,6 +178,12 @@ func literal(v any) string {
 			items[i] = literal(item)
 		}
 		return "[" + strings.Join(items, ", ") + "]"
+	case []WindowTable:
+		items := make([]string, len(v))
+		for i, item := range v {
+			items[i] = item.literal()
+		}
+		return "[" + strings.Join(items, ", ") + "]"
 	}
 	return fmt.Sprint(v)
 }

@@ -101,7 +101,7 @@ func (c Config) machine(root string, settings *config.Config) update.Machine {
 		Look:      func(ctx context.Context) (health.Baseline, error) { return health.Look(ctx, system) },
 		Complete:  complete(system),
 		Finishing: finishing(system, time.Now),
-		Reboot:    reboot,
+		Reboot:    leave,
 		Announce:  announce,
 		Delay:     logind.Delay,
 	}

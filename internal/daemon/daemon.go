@@ -76,6 +76,11 @@ func (c Config) serve(ctx context.Context, root string, store *snapshot.Store) e
 	if err := u.Resume(ctx); err != nil {
 		return err
 	}
+	endReboots, err := c.keepReboots(ctx, u, store)
+	if err != nil {
+		return err
+	}
+	defer endReboots()
 	defer c.tell(sd.SdNotifyStopping)
 	return server.Serve(u, c.Idle, c.ready)
 }

@@ -67,10 +67,10 @@ func finishing(system health.System, now func() time.Time) func(context.Context)
 	}
 }
 
-// reboot asks systemd itself: a bad boot is left also where logind does not run,
+// leave reboots: it asks systemd itself: a bad boot is left also where logind does not run,
 // and inhibitors of a system that is not healthy do not hold it. Where emergency
 // mode is being entered, systemd refuses an orderly reboot as destructive.
-func reboot(force bool) error {
+func leave(force bool) error {
 	if force {
 		if out, err := exec.Command("systemctl", "--force", "reboot").CombinedOutput(); err != nil {
 			return fmt.Errorf("cannot force a reboot: %w: %s", err, bytes.TrimSpace(out))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,10 +14,14 @@ import (
 	"github.com/txupd/txupd/internal/testbed"
 )
 
-// manager is a logind that only hands out locks, as the real one does: one end of a pipe.
+// manager is a logind that hands out locks as the real one does, one end of a pipe, and knows who is logged in.
 type manager struct {
 	asked chan [4]string
 	pipe  chan [2]int
+
+	sessions   []listed
+	inhibitors []inhibitor
+	reboots    int
 }
 
 // Inhibit is the method of org.freedesktop.login1.Manager.
@@ -28,6 +33,101 @@ func (m *manager) Inhibit(what, who, why, mode string) (dbus.UnixFD, *dbus.Error
 	m.asked <- [4]string{what, who, why, mode}
 	m.pipe <- p
 	return dbus.UnixFD(p[1]), nil
+}
+
+// ListSessions is a method of org.freedesktop.login1.Manager.
+func (m *manager) ListSessions() ([]listed, *dbus.Error) { return m.sessions, nil }
+
+// listed is one session in an answer of ListSessions.
+type listed struct {
+	ID   string
+	UID  uint32
+	User string
+	Seat string
+	Path dbus.ObjectPath
+}
+
+// inhibitor is one in an answer of ListInhibitors.
+type inhibitor struct {
+	What, Who, Why, Mode string
+	UID, PID             uint32
+}
+
+// ListInhibitors is a method of org.freedesktop.login1.Manager.
+func (m *manager) ListInhibitors() ([]inhibitor, *dbus.Error) { return m.inhibitors, nil }
+
+// Reboot is a method of org.freedesktop.login1.Manager.
+func (m *manager) Reboot(interactive bool) *dbus.Error {
+	if interactive {
+		return dbus.MakeFailedError(errors.New("nobody is there to be asked"))
+	}
+	m.reboots++
+	return nil
+}
+
+// properties answers GetAll of one session.
+type properties map[string]dbus.Variant
+
+// GetAll is a method of org.freedesktop.DBus.Properties.
+func (p properties) GetAll(string) (map[string]dbus.Variant, *dbus.Error) {
+	if p == nil {
+		return nil, dbus.NewError(unknown, []any{"it ended meanwhile"})
+	}
+	return p, nil
+}
+
+// TestWhomARebootWouldDisturb: people are those with a session of their own that
+// lasts, inhibitors those who block a shutdown.
+func TestWhomARebootWouldDisturb(t *testing.T) {
+	testbed.NeedRoot(t)
+	b := testbed.PrivateBus(t, testbed.BusOptions{})
+	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", b.Address)
+	ctx := t.Context()
+	if _, err := (Machine{}).People(ctx); err == nil {
+		t.Error("people are known where there is no logind")
+	}
+	conn, err := dbus.Connect(b.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	m := &manager{inhibitors: []inhibitor{
+		{What: "sleep:shutdown", Who: "backup", Why: "nightly run", Mode: "block"}, {What: "shutdown", Who: "txupd", Why: "merges", Mode: "delay"},
+		{What: "sleep", Who: "player", Why: "a film", Mode: "block"},
+	}}
+	for i, s := range []struct {
+		user string
+		is   properties
+	}{
+		{"alice", properties{"Class": dbus.MakeVariant("user"), "State": dbus.MakeVariant("active"), "TTY": dbus.MakeVariant("tty2")}},
+		{"bob", properties{"Class": dbus.MakeVariant("user"), "State": dbus.MakeVariant("online"), "TTY": dbus.MakeVariant(""), "RemoteHost": dbus.MakeVariant("10.0.0.7")}},
+		{"gdm", properties{"Class": dbus.MakeVariant("greeter"), "State": dbus.MakeVariant("active")}},
+		{"carol", properties{"Class": dbus.MakeVariant("user"), "State": dbus.MakeVariant("closing")}},
+		{"dave", nil},
+	} {
+		at := dbus.ObjectPath("/org/freedesktop/login1/session/" + s.user)
+		m.sessions = append(m.sessions, listed{ID: s.user, UID: uint32(1000 + i), User: s.user, Path: at})
+		if err := conn.Export(s.is, at, "org.freedesktop.DBus.Properties"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := conn.Export(m, path, login); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.RequestName(name, dbus.NameFlagDoNotQueue); err != nil {
+		t.Fatal(err)
+	}
+	people, err := (Machine{}).People(ctx)
+	if err != nil || strings.Join(people, ", ") != "alice (tty2), bob (10.0.0.7)" {
+		t.Errorf("logged in are %q (%v)", people, err)
+	}
+	inhibitors, err := (Machine{}).Inhibitors(ctx)
+	if err != nil || strings.Join(inhibitors, ", ") != "backup: nightly run" {
+		t.Errorf("held by %q (%v)", inhibitors, err)
+	}
+	if err := (Machine{}).Reboot(ctx); err != nil || m.reboots != 1 {
+		t.Errorf("%d reboots (%v)", m.reboots, err)
+	}
 }
 
 // TestDelayIsHeldUntilReleased: what logind watches is closed by release, and not before.

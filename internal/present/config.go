@@ -4,6 +4,8 @@ package present
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -39,6 +41,12 @@ func setting(v any) string {
 			all[i] = setting(one)
 		}
 		return "[" + strings.Join(all, ", ") + "]"
+	case map[string]any:
+		var all []string
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			all = append(all, key+" = "+setting(v[key]))
+		}
+		return "{ " + strings.Join(all, ", ") + " }"
 	}
 	return fmt.Sprint(v)
 }

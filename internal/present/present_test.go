@@ -80,10 +80,20 @@ func statuses() map[string]bus.Status {
 	}
 	conflicts := pending
 	conflicts.Warnings = []string{"the /etc of snapshot 6 has 2 conflicts that nobody has decided: /etc/hosts, /etc/ssh/sshd_config; \"txctl etc\" tells more"}
+	waits := pending
+	waits.Reboot = &bus.Reboot{
+		Requested: at(time.Hour), By: "root", Reasons: []string{"the nightly update", "a new kernel"}, When: bus.RebootWindow,
+		Next: now, Waits: "logged in: alice (tty2), bob (10.0.0.7)",
+	}
+	deadline := now.Add(6 * day)
+	waits.Reboot.Deadline = &deadline
+	planned := pending
+	planned.Reboot = &bus.Reboot{Requested: at(time.Hour), By: "uid 1000", Reasons: []string{}, When: bus.RebootAt, Next: now.Add(20 * time.Hour)}
 	one := pending
 	one.Booted = with(upgraded, bus.RoleBooted)
 	return map[string]bus.Status{
 		"quiet": {Booted: &nginx, Default: &nginx, LastGood: &nginx}, "pending": pending, "pending-one": one, "open": open, "back": back, "foreign": foreign, "conflicts": conflicts,
+		"reboot-waits": waits, "reboot-planned": planned,
 	}
 }
 

@@ -34,6 +34,9 @@ func (s Screen) Status(doc bus.Status, snapshots []bus.Snapshot) string {
 	if doc.RebootRequired && booted != nil && next != nil {
 		b.WriteString("\n" + s.rebootLines(*booted, *next))
 	}
+	if doc.Reboot != nil {
+		b.WriteString("\n" + s.Reboot(*doc.Reboot))
+	}
 	if t := doc.Transaction; t != nil {
 		b.WriteString("\n" + s.transactionLines(*t))
 	}

@@ -66,6 +66,8 @@ func (w *Watching) words(e bus.Event) string {
 		return about(fmt.Sprintf("snapshot %d is there", e.Number))
 	case bus.EventRemoved:
 		return fmt.Sprintf("snapshot %d is gone", e.Number)
+	case bus.EventReboot:
+		return bold(firstLine(e.Message))
 	case bus.EventNext:
 		return bold(fmt.Sprintf("snapshot %d boots next", e.Number))
 	}

@@ -200,6 +200,7 @@ func (u *Updater) Status() (bus.Status, error) {
 	if t := u.Current(); t != nil {
 		st.Transaction = t.describe()
 	}
+	st.Reboot = u.Reboot().Reboot
 	st.EtcConflicts = u.etcConflicts(r)
 	st.Warnings = append(st.Warnings, conflictWarnings(st.EtcConflicts)...)
 	st.Warnings = append(st.Warnings, u.standingTroubles()...)

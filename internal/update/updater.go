@@ -58,6 +58,8 @@ type Deps struct {
 	Heads func(context.Context) ([]journal.Head, error)
 	// Passing: what runs is about to be left. Nothing is handed over to shared trees for it.
 	Passing bool
+	// Reboots keeps the reboot that is asked for; nil where Root is not what runs.
+	Reboots Reboots
 	// Machine is what assessing a boot needs; nothing of it is used where Root is not what was booted.
 	Machine Machine
 }
@@ -73,15 +75,18 @@ const (
 	CommandFinished
 	Progressed
 	SnapshotsChanged
+	RebootSoon
 )
 
 // Event is one thing that happened.
 type Event struct {
 	Kind        EventKind
-	Transaction *Transaction // nil for SnapshotsChanged
+	Transaction *Transaction // nil for SnapshotsChanged and RebootSoon
 	Command     int          // CommandFinished
 	Exit        int          // CommandFinished
 	Progress    bus.Progress // Progressed
+	At          time.Time    // RebootSoon
+	Words       string       // RebootSoon: what people are told
 }
 
 // Updater serves one root.
@@ -206,11 +211,7 @@ func (u *Updater) hold(what string, actor record.Actor) (*holder, error) {
 		return nil, fmt.Errorf("%w: %w", fault.ErrNotSupported, u.blocked)
 	}
 	if h := u.holder; h != nil {
-		who := h.actor.Name
-		if who == "" {
-			who = fmt.Sprintf("uid %d", h.actor.UID)
-		}
-		busy := &busyError{words: fmt.Sprintf("%v: %s of %s, since %s", fault.ErrBusy, h.what, who, age(u.Now().Sub(h.since)))}
+		busy := &busyError{words: fmt.Sprintf("%v: %s of %s, since %s", fault.ErrBusy, h.what, actorName(h.actor), age(u.Now().Sub(h.since)))}
 		if h.brief {
 			busy.moment = h.gone
 		}

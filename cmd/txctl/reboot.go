@@ -1,0 +1,148 @@
+// `txctl reboot`: when the machine boots what boots next.
+
+package main
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/present"
+)
+
+func (a *app) rebootCommand() *cobra.Command {
+	var now, inWindow, cancel, status bool
+	var in, at string
+	var reason *string
+	c := &cobra.Command{
+		Use:   "reboot [--now | --in DURATION | --at TIME | --window | --cancel | --status]",
+		Short: "Reboot now, at a time, or when it disturbs nobody",
+		Long: "reboot asks for a reboot: now, after it asked on the terminal, unless an option says otherwise. It waits for\n" +
+			"whatever it would break off: a transaction at work, and programs that keep the machine from shutting down.\n" +
+			"--window also waits for a time at which the configuration ([[reboot.window]]) lets the machine reboot, and\n" +
+			"until nobody is logged in. Those who are logged in are told. One request stands at a time: of two the\n" +
+			"earlier one counts.",
+		Example:    "  txctl reboot\n  txctl reboot --window -m \"the new kernel\"\n  txctl reboot --at 22:30\n  txctl reboot --status",
+		SuggestFor: []string{"restart", "shutdown"},
+		Args:       noArguments,
+		RunE: func(*cobra.Command, []string) error {
+			chosen := 0
+			for _, given := range []bool{now, inWindow, cancel, status, in != "", at != ""} {
+				if given {
+					chosen++
+				}
+			}
+			if chosen > 1 {
+				return usagef("--now, --in, --at, --window, --cancel and --status exclude each other", "txctl reboot: more than one of its options is given")
+			}
+			if reason != nil && (cancel || status) {
+				return usagef("-m goes with a request", "txctl reboot: -m is not accepted with --cancel and --status")
+			}
+			switch {
+			case cancel:
+				return a.cancelReboot()
+			case status:
+				return a.rebootStatus()
+			case inWindow:
+				return a.reboot(bus.RebootWindow, time.Time{}, *cmp.Or(reason, new(string)))
+			case in != "":
+				seconds, err := duration("--in", in)
+				if err != nil {
+					return err
+				}
+				if seconds == 0 {
+					return usagef("accepted are for example 90m, 36h, 2d and 1w", "--in: %s is no time to wait", short(in))
+				}
+				return a.reboot(bus.RebootAt, a.now().Add(time.Duration(seconds)*time.Second), *cmp.Or(reason, new(string)))
+			case at != "":
+				t, err := a.coming("--at", at)
+				if err != nil {
+					return err
+				}
+				return a.reboot(bus.RebootAt, t, *cmp.Or(reason, new(string)))
+			case !now:
+				if err := a.confirm("reboot", "reboot this machine now?"); err != nil {
+					return err
+				}
+			}
+			return a.reboot(bus.RebootNow, time.Time{}, *cmp.Or(reason, new(string)))
+		},
+	}
+	c.Flags().BoolVar(&now, "now", false, "at once, without asking")
+	c.Flags().StringVar(&in, "in", "", "after a `DURATION`: 90m, 8h")
+	c.Flags().StringVar(&at, "at", "", "at a `TIME`: 22:30, \"2026-03-14 03:00\"")
+	c.Flags().BoolVar(&inWindow, "window", false, "in a window of the configuration, when nobody is logged in")
+	c.Flags().BoolVar(&cancel, "cancel", false, "take the request back")
+	c.Flags().BoolVar(&status, "status", false, "say which reboot is asked for, and what it waits for")
+	c.Flags().VarP(&message{&reason}, "message", "m", "why: told to those who are logged in")
+	return c
+}
+
+// coming reads a time that is still to come; a time of day is the next such.
+func (a *app) coming(name, text string) (time.Time, error) {
+	now := a.now()
+	if clock, err := time.ParseInLocation("15:04", text, now.Location()); err == nil {
+		t := time.Date(now.Year(), now.Month(), now.Day(), clock.Hour(), clock.Minute(), 0, 0, now.Location())
+		if !t.After(now) {
+			t = time.Date(now.Year(), now.Month(), now.Day()+1, clock.Hour(), clock.Minute(), 0, 0, now.Location())
+		}
+		return t, nil
+	}
+	for _, layout := range []string{"2006-01-02 15:04", time.DateTime, "2006-01-02T15:04", "2006-01-02T15:04:05", time.RFC3339} {
+		t, err := time.ParseInLocation(layout, text, now.Location())
+		if err != nil {
+			continue
+		}
+		if !t.After(now) {
+			return t, usagef("a time that is still to come is accepted", "%s: %s is over", name, short(text))
+		}
+		return t, nil
+	}
+	return time.Time{}, usagef("accepted are a time of day (22:30), or a date with it (\"2026-03-14 22:30\")", "%s: %s is no time", name, short(text))
+}
+
+func (a *app) reboot(when string, at time.Time, reason string) error {
+	d, err := a.daemon()
+	if err != nil {
+		return err
+	}
+	doc, err := d.Reboot(a.urged, when, at, reason)
+	if err != nil {
+		return err
+	}
+	return a.rebootResult(doc)
+}
+
+func (a *app) cancelReboot() error {
+	d, err := a.daemon()
+	if err != nil {
+		return err
+	}
+	if err := d.CancelReboot(a.urged); err != nil {
+		return err
+	}
+	return a.result(bus.RebootStatus{}, func(present.Screen) string { return "the reboot is no longer asked for\n" })
+}
+
+func (a *app) rebootStatus() error {
+	d, err := a.daemon()
+	if err != nil {
+		return err
+	}
+	doc, err := d.RebootStatus(a.asked)
+	if err != nil {
+		return err
+	}
+	return a.rebootResult(doc)
+}
+
+func (a *app) rebootResult(doc bus.RebootStatus) error {
+	return a.result(doc, func(s present.Screen) string {
+		if doc.Reboot == nil {
+			return "no reboot is asked for\n"
+		}
+		return s.Reboot(*doc.Reboot)
+	})
+}
