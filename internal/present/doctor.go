@@ -138,5 +138,5 @@ func (s Screen) BootOnce(next *uint64, after uint64) string {
 		return fmt.Sprintf("Taken back: snapshot %d boots next.\n", after)
 	}
 	return fmt.Sprintf("%s boots next, one time; after that it is snapshot %d again.\n\n", bold(fmt.Sprintf("Snapshot %d", *next)), after) +
-		s.advice([][]string{{"systemctl reboot", "to run it"}, {"txctl boot-once --cancel", "to take it back"}})
+		s.advice([][]string{{"txctl reboot", "to run it"}, {"txctl boot-once --cancel", "to take it back"}})
 }

@@ -187,7 +187,7 @@ func (s Screen) Rollback(r Rollback) string {
 		return b.String()
 	}
 	b.WriteString("\n")
-	advice := [][]string{{"systemctl reboot", "to run it"}, {fmt.Sprintf("txctl rollback %d", r.Previous), "to undo this"}}
+	advice := [][]string{{"txctl reboot", "to run it"}, {fmt.Sprintf("txctl rollback %d", r.Previous), "to undo this"}}
 	if r.Default == r.Booted {
 		b.WriteString("It is what runs: no reboot is needed.\n")
 		advice = advice[1:]

@@ -130,7 +130,7 @@ func (s Screen) rebootLines(booted, next bus.Snapshot) string {
 		reason = ", which is the older one"
 	}
 	text := amber("A reboot is needed") + fmt.Sprintf(" to run snapshot %d%s.\n", next.Number, reason)
-	advice := [][]string{{"systemctl reboot", "to run it"}}
+	advice := [][]string{{"txctl reboot", "to run it"}}
 	if !next.Foreign {
 		advice = append(advice, []string{fmt.Sprintf("txctl show %d", next.Number), "to see what is in it"})
 	}
