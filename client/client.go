@@ -217,6 +217,11 @@ func (c *Client) GC(ctx context.Context, dryRun bool) (doc GC, err error) {
 	return doc, c.told(ctx, "GC", []any{o}, &doc)
 }
 
+// Auto updates the system as the policy of the configuration says, and returns when that is over.
+func (c *Client) Auto(ctx context.Context) (doc Auto, err error) {
+	return doc, c.told(ctx, "Auto", []any{options{}}, &doc)
+}
+
 // Reboot asks for a reboot: bus.RebootNow, bus.RebootAt with its time, or bus.RebootWindow. reason may be "".
 func (c *Client) Reboot(ctx context.Context, when string, at time.Time, reason string) (doc RebootStatus, err error) {
 	o := options{}

@@ -62,6 +62,8 @@ type (
 	Repair     = bus.Repair
 	Repaired   = bus.Repaired
 	Assessment = bus.Assessment
+	// Auto is what came of an unattended update.
+	Auto = bus.Auto
 	// RebootStatus is the reboot that is asked for, if there is one.
 	RebootStatus = bus.RebootStatus
 	GC           = bus.GC

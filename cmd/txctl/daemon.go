@@ -45,6 +45,7 @@ type daemon interface {
 	Setup(context.Context) ([]string, error)
 	Delete(context.Context, uint64) error
 	GC(ctx context.Context, dryRun bool) (bus.GC, error)
+	Auto(context.Context) (bus.Auto, error)
 	Reboot(ctx context.Context, when string, at time.Time, reason string) (bus.RebootStatus, error)
 	CancelReboot(context.Context) error
 	RebootStatus(context.Context) (bus.RebootStatus, error)

@@ -242,6 +242,11 @@ func (f *fake) Setup(context.Context) ([]string, error) {
 	return []string{"wrote the hook"}, f.refuse
 }
 
+func (f *fake) Auto(context.Context) (bus.Auto, error) {
+	f.called("auto")
+	return bus.Auto{Time: now, Policy: bus.AutoStage, Result: bus.AutoCurrent, Packages: []record.PackageChange{}}, f.refuse
+}
+
 func (f *fake) Reboot(_ context.Context, when string, at time.Time, reason string) (bus.RebootStatus, error) {
 	if when != bus.RebootAt {
 		at = now

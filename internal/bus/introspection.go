@@ -129,6 +129,12 @@ const ManagerXML = standardXML + `
    <arg name="options" type="a{sv}" direction="in"/>
    <arg name="json" type="s" direction="out"/>
   </method>
+  <!-- Auto updates the system as the policy of the configuration ([auto]) says, and returns when that is over. It answers a JSON
+       document: what came of it. -->
+  <method name="Auto">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="json" type="s" direction="out"/>
+  </method>
   <!-- Reboot asks for a reboot of the machine. when is now, at or window; at, in seconds since 1970, goes with at. Where a reboot is
        asked for already, the earlier time counts and both reasons are kept. It answers as RebootStatus does. Options: message. -->
   <method name="Reboot">

@@ -58,6 +58,7 @@ func (s *Server) managerMethods() map[string]method {
 		"Repair":       {right: configures("repair what was interrupted"), changes: true, run: s.repair},
 		"Delete":       {right: right{action: polkit.Delete, does: "delete a snapshot"}, changes: true, run: s.delete},
 		"GC":           {right: right{action: polkit.Delete, does: "delete old snapshots"}, changes: true, options: []string{bus.OptDryRun}, run: s.gc},
+		"Auto":         {right: right{action: polkit.Update, does: "update the system"}, changes: true, run: s.auto},
 		"Reboot":       {right: right{action: polkit.Reboot, does: "reboot the machine"}, changes: true, options: []string{bus.OptMessage}, run: s.reboot},
 		"CancelReboot": {right: right{action: polkit.Reboot, does: "take back a reboot"}, changes: true, run: s.cancelReboot},
 		"RebootStatus": {run: func(*call) ([]any, error) { return jsonText(s.updater.Reboot(), nil) }},
@@ -338,6 +339,14 @@ func (s *Server) gc(c *call) ([]any, error) {
 		return nil, err
 	}
 	return jsonText(s.updater.GC(c.ctx, option[bool](c.options, bus.OptDryRun), actor))
+}
+
+func (s *Server) auto(c *call) ([]any, error) {
+	actor, err := s.actor(c)
+	if err != nil {
+		return nil, err
+	}
+	return jsonText(s.updater.Auto(c.ctx, actor))
 }
 
 func (s *Server) reboot(c *call) ([]any, error) {

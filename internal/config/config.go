@@ -32,6 +32,7 @@ type Config struct {
 	Packages Packages
 	Etc      Etc
 	GC       GC
+	Auto     Auto
 	Reboot   Reboot
 
 	origins map[string]string // by key: FILE:LINE of what was set
@@ -80,6 +81,12 @@ type GC struct {
 	Days        int  // 0 is any age
 	Tags        []string
 	FreePercent int
+}
+
+// Auto is the section [auto]: unattended updates.
+type Auto struct {
+	Policy  string // "check", "stage" or "apply"
+	Metered bool   // also where the network costs by what is sent
 }
 
 // Reboot is the section [reboot]: when the machine may reboot.
@@ -132,6 +139,10 @@ func (c *Config) settings() []setting {
 			func(tag string) bool { return tag != "" }),
 		integer("gc.free-percent", &c.GC.FreePercent, 10, 0, 90,
 			"how much of the file system is to be free: where it is less, more of the oldest snapshots go"),
+		choice("auto.policy", &c.Auto.Policy, []string{"stage", "check", "apply"},
+			"what an unattended update does: look whether there is one, make it what boots next, or also ask for a reboot in a window"),
+		boolean("auto.metered", &c.Auto.Metered, false,
+			"whether updates come unattended also where the network is metered"),
 		windows(&c.Reboot.Window,
 			"when the machine may reboot by itself; every day from 03:30 for 1h30m where there is none"),
 		boolean("reboot.sessions", &c.Reboot.Sessions, true,

@@ -61,6 +61,7 @@ func TestWithoutFilesTheDefaultsHold(t *testing.T) {
 		Log:      Log{TotalSize: 256, TransactionSize: 16},
 		Packages: Packages{Wait: 20 * time.Second},
 		GC:       GC{Automatic: true, Least: 3, Most: 20, FreePercent: 10},
+		Auto:     Auto{Policy: "stage"},
 		Reboot:   Reboot{Sessions: true, Spread: 30 * time.Minute, Notice: time.Minute},
 	}
 	if diff := cmp.Diff(want, c, unexported); diff != "" {
@@ -119,6 +120,8 @@ func TestLaterFilesWinKeyByKey(t *testing.T) {
 		"etc.derived":              "[] default",
 		"etc.never":                "[] default",
 		"gc.automatic":             "true default",
+		"auto.policy":              `"stage" default`,
+		"auto.metered":             "false default",
 		"reboot.window":            "[] default",
 		"reboot.sessions":          "true default",
 		"reboot.spread":            `"30m" default`,
@@ -288,7 +291,7 @@ func drawn(t *rapid.T, key string) string {
 		return literal(durationText(time.Duration(rapid.IntRange(1, 600).Draw(t, key)) * time.Second))
 	case "packages.wait", "reboot.spread", "reboot.deadline", "reboot.notice":
 		return literal(durationText(time.Duration(rapid.IntRange(0, 3600).Draw(t, key)) * time.Second))
-	case "health.failed-units", "health.network", "gc.automatic", "reboot.sessions":
+	case "health.failed-units", "health.network", "gc.automatic", "reboot.sessions", "auto.metered":
 		return fmt.Sprint(rapid.Bool().Draw(t, key))
 	case "etc.lines", "etc.whole", "etc.set", "etc.state", "etc.live", "etc.derived", "etc.never":
 		return literal(rapid.SliceOfN(rapid.StringMatching(`(/etc/)?[a-z]{1,5}(/[a-z*?]{1,4})?`), 0, 3).Draw(t, key))
@@ -298,6 +301,8 @@ func drawn(t *rapid.T, key string) string {
 		return fmt.Sprint(rapid.IntRange(0, 90).Draw(t, key))
 	case "gc.tags", "health.ignore-units":
 		return literal(rapid.SliceOfN(rapid.StringMatching(`[a-z*?"@.-]{1,9}`), 0, 3).Draw(t, key))
+	case "auto.policy":
+		return literal(rapid.SampledFrom([]string{"check", "stage", "apply"}).Draw(t, key))
 	case "reboot.window":
 		tables := make([]WindowTable, rapid.IntRange(0, 3).Draw(t, key))
 		for i := range tables {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -109,6 +110,26 @@ func directory(key string, field *string, standard, doc string) setting {
 				return errUnfit
 			}
 			*field = strings.TrimSuffix(v, "/")
+			return nil
+		},
+	}
+}
+
+// choice is one of a few words; the first is the default.
+func choice(key string, field *string, words []string, doc string) setting {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		quoted[i] = strconv.Quote(word)
+	}
+	return setting{
+		key: key, doc: doc, wants: "one of " + strings.Join(quoted, ", "),
+		reset: func() { *field = words[0] },
+		get:   func() any { return *field },
+		set: func(n *unstable.Node) error {
+			if n.Kind != unstable.String || !slices.Contains(words, string(n.Data)) {
+				return errUnfit
+			}
+			*field = string(n.Data)
 			return nil
 		},
 	}

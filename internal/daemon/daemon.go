@@ -114,7 +114,7 @@ func (c Config) updater(root string, store *snapshot.Store, log *openedJournal) 
 		Config: settings, Misconfigured: misconfigured, Machine: c.machine(root, settings),
 		Packages: func() (pkgmgr.Manager, error) { return pkgmgr.Detect(root, c.Manager) },
 		BootID:   strings.TrimSpace(string(id)), CommandLine: line,
-		Now: time.Now, Log: c.Log,
+		Now: time.Now, Log: c.Log, Metered: metered,
 	}), nil
 }
 

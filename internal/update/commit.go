@@ -96,6 +96,14 @@ func (t *Transaction) commit(ctx context.Context) error {
 	if len(files) == 0 && !t.worth && !t.keep {
 		return errNoChange
 	}
+	if t.decide != nil {
+		t.mu.Lock()
+		packages := t.rec.PackageChanges
+		t.mu.Unlock()
+		if err := t.decide(packages); err != nil {
+			return err
+		}
+	}
 	t.progress("commit", "merging /etc")
 	merged, err := t.mergeEtc(ctx, files)
 	if err != nil {

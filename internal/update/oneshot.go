@@ -72,7 +72,7 @@ func (t *Transaction) settle(err error) {
 		t.same = true
 		t.mu.Unlock()
 		t.end(t.giveUp(record.Discarded, nil))
-	case errors.Is(err, errDryRun):
+	case errors.Is(err, errDryRun), errors.Is(err, errLeave):
 		t.end(t.giveUp(record.Discarded, nil))
 	default:
 		t.end(t.giveUp(record.Failed, err))

@@ -204,6 +204,11 @@ func (u *Updater) Status() (bus.Status, error) {
 	st.EtcConflicts = u.etcConflicts(r)
 	st.Warnings = append(st.Warnings, conflictWarnings(st.EtcConflicts)...)
 	st.Warnings = append(st.Warnings, u.standingTroubles()...)
+	last, err := u.lastAuto()
+	if err != nil {
+		return bus.Status{}, err
+	}
+	st.Warnings = append(st.Warnings, autoWarnings(last)...)
 	if err := r.facts.Err(); err != nil {
 		st.Pending, st.RebootRequired = nil, false // what is the default does not matter here
 		st.Warnings = append(st.Warnings, err.Error())

@@ -55,6 +55,8 @@ type Request struct {
 	etc string
 	// Expires: an open transaction is discarded after it; 0 means never.
 	Expires time.Duration
+	// decide, where given, looks at what a finished change does to packages; its error leaves the change.
+	decide func([]record.PackageChange) error
 	// commands that will run, known at the beginning: they are recorded with it.
 	commands []Command
 }
@@ -74,6 +76,10 @@ type Transaction struct {
 
 	// step is held by whoever works on the snapshot: a command, the commit, the end.
 	step chan struct{}
+
+	// decide looks at the changes of packages before the commit; nil for nobody.
+	decide func([]record.PackageChange) error
+	over   chan struct{} // closed when it ended and everybody was told; nil in one that was resumed
 
 	mu      sync.Mutex
 	strict  bool // no conflict is accepted
@@ -211,6 +217,7 @@ func (u *Updater) begin(ctx context.Context, q Request, h *holder) (*Transaction
 	t := &Transaction{
 		u: u, number: n, parent: parent, holder: h, keep: q.KeepUnchanged, strict: q.Strict, hidden: around.mounts, unseen: around.unseen,
 		output: newOutput(u.logDir(), u.Config.Log, u.Now), step: make(chan struct{}, 1), rec: rec, plan: &engine.Plan{},
+		decide: q.decide, over: make(chan struct{}),
 	}
 	data := makeData{UUID: rec.UUID, Number: n, Parent: parent.subvolume.ID, Record: &rec, Live: etc.live}
 	small := t.made()
@@ -537,8 +544,12 @@ func (t *Transaction) forgetPlanned() { t.rec.Commands = t.rec.Commands[:t.start
 // end marks the transaction ended, lets the next one in, and tells everybody.
 func (t *Transaction) end(failure error) {
 	t.mu.Lock()
+	first := !t.finished
 	t.finished, t.failure, t.running = true, failure, false
 	t.mu.Unlock()
+	if first && t.over != nil {
+		defer close(t.over)
+	}
 	t.u.letGo(t.holder)
 	t.u.retire(t)
 	t.u.notify(Event{Kind: TransactionFinished, Transaction: t})

@@ -58,6 +58,8 @@ type Deps struct {
 	Heads func(context.Context) ([]journal.Head, error)
 	// Passing: what runs is about to be left. Nothing is handed over to shared trees for it.
 	Passing bool
+	// Metered reports whether the network costs by what is sent; nil where that is not to be known.
+	Metered func(context.Context) (bool, error)
 	// Reboots keeps the reboot that is asked for; nil where Root is not what runs.
 	Reboots Reboots
 	// Machine is what assessing a boot needs; nothing of it is used where Root is not what was booted.
