@@ -5,12 +5,17 @@
 package machine
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/txupd/txupd/internal/bus"
+	"github.com/txupd/txupd/internal/testbed"
 	"github.com/txupd/txupd/internal/testbed/machine"
+	"github.com/txupd/txupd/pkg/journal/record"
 )
 
 // waits expects that the reboot that is asked for waits for something that is said in words.
@@ -76,4 +81,108 @@ func TestARebootWaitsForItsWindowAndForPeople(t *testing.T) {
 		t.Errorf("still asked for: %s", out)
 	}
 	s.expect(4, "no reboot is asked for", "txctl", "reboot", "--cancel")
+}
+
+// news is a repository in the guest, of one package whose version 3 spoils the machine.
+const news = "/usr/local/news"
+
+// publish adds a version of the package to the repository on the running system.
+func (s *system) publish(version string) {
+	s.t.Helper()
+	deb := testbed.Deb{Name: "service", Version: version, Files: map[string]string{"/usr/share/service/version": version + "\n"}}
+	if version == "3.0" {
+		deb.Files["/usr/share/service/broken"] = "it does not start\n"
+	}
+	dir := s.t.TempDir()
+	s.check(testbed.WriteDebRepo(s.context(), dir, deb))
+	s.must("rm", "-rf", news)
+	s.must("mkdir", news)
+	files, err := os.ReadDir(dir)
+	s.check(err)
+	for _, f := range files {
+		text, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		s.check(err)
+		s.check(s.vm.WriteFile(s.context(), news+"/"+f.Name(), text, 0o644))
+	}
+}
+
+// night lets the timer fire, and waits for the end of the run.
+func (s *system) night(day int) {
+	s.t.Helper()
+	before := s.must("systemctl", "show", "--property=InvocationID", "txupd-auto.service")
+	s.must("date", "--utc", "--set", fmt.Sprintf("2027-06-%02d 01:59:57", day))
+	for range 120 {
+		time.Sleep(time.Second)
+		now := s.must("systemctl", "show", "--property=InvocationID", "txupd-auto.service")
+		if now != before && strings.TrimSpace(s.must("systemctl", "show", "--property=ActiveState", "--value", "txupd-auto.service")) == "inactive" {
+			s.t.Logf("night %d:\n%s", day, s.must("journalctl", "--boot", "--no-pager", "--output=cat", "--unit", "txupd-auto.service"))
+			return
+		}
+	}
+	s.t.Fatalf("the timer did not fire: %s", s.must("systemctl", "status", "--no-pager", "txupd-auto.timer"))
+}
+
+// TestNights: a good one, with somebody who works late; a bad one, after which
+// the machine is back; one on which nothing is taken; and one with a fix.
+func TestNights(t *testing.T) {
+	s := start(t, prepared(machine.Variant{}))
+	s.must("useradd", "--create-home", "alice")
+	s.check(s.vm.WriteFile(s.context(), "/etc/apt/sources.list.d/news.list", []byte(testbed.AptSource(news)), 0o644))
+	s.must("mkdir", "-p", "/etc/txupd/health.d/required.d", "/etc/systemd/system/txupd-auto.timer.d")
+	s.check(s.vm.WriteFile(s.context(), "/etc/txupd/health.d/required.d/50-service", []byte("#!/bin/sh\n! cat /usr/share/service/broken\n"), 0o755))
+	// The clock of the machine is set back by each boot, which is no night that was missed.
+	s.check(s.vm.WriteFile(s.context(), "/etc/systemd/system/txupd-auto.timer.d/exactly.conf", []byte("[Timer]\nRandomizedDelaySec=0\nPersistent=no\n"), 0o644))
+	s.configure("[auto]\npolicy = \"apply\"\n[reboot]\nspread = \"0s\"\n[[reboot.window]]\nstart = \"03:00\"\nlength = \"2h\"\nzone = \"UTC\"\n")
+	s.publish("1.0")
+	s.must("apt-get", "update")
+	s.must("txctl", "pkg", "add", "service")
+	first := s.pending()
+	s.must("systemctl", "daemon-reload")
+	s.must("systemctl", "enable", "--now", "txupd-auto.timer")
+	s.reboot()
+	s.judged()
+	s.consistent(first)
+
+	s.publish("2.0")
+	s.must("systemd-run", "--unit=alice", "--property=PAMName=login", "--property=User=alice", "--setenv=XDG_SESSION_CLASS=user", "sleep", "infinity")
+	s.night(1)
+	good := s.pending()
+	if r := s.status().Reboot; r == nil || r.When != bus.RebootWindow || r.Next.UTC().Format(time.DateTime) != "2027-06-01 03:00:00" {
+		t.Fatalf("the reboot that is asked for is %+v", r)
+	}
+	s.must("date", "--utc", "--set", "2027-06-01 03:00:00")
+	s.waits("logged in: alice")
+	s.must("systemctl", "stop", "alice")
+	s.wait(good)
+	s.judged()
+	if st := s.status(); st.Booted.Number != good || st.LastGood == nil || st.LastGood.Number != good || st.Reboot != nil {
+		t.Errorf("after the good night: %+v", st)
+	}
+	if v := s.must("cat", "/usr/share/service/version"); v != "2.0\n" {
+		t.Errorf("the service has version %s", v)
+	}
+
+	s.publish("3.0")
+	s.night(2)
+	bad := s.pending()
+	s.must("date", "--utc", "--set", "2027-06-02 03:00:00")
+	s.wait(bad)
+	s.wait(good)
+	s.judged()
+	if rec := s.show(bad); rec.Verdict != record.Bad {
+		t.Errorf("the verdict on the bad night is %s", rec.Verdict)
+	}
+
+	s.publish("3.0") // what runs has forgotten it
+	s.night(3)
+	if st := s.status(); st.Pending != nil || st.Reboot != nil || !strings.Contains(strings.Join(st.Warnings, "\n"), fmt.Sprintf("held back: it brings what snapshot %d went bad with", bad)) {
+		t.Errorf("in the night after it: %+v", st)
+	}
+
+	s.publish("4.0")
+	s.night(4)
+	fixed := s.show(s.pending())
+	if len(fixed.PackageChanges) != 1 || fixed.PackageChanges[0].New != "4.0" || fixed.PackageChanges[0].Old != "2.0" {
+		t.Errorf("the fix changes %+v", fixed.PackageChanges)
+	}
 }
