@@ -20,6 +20,7 @@ func (a *app) autoCommand() *cobra.Command {
 		Example: "  txctl auto\n  systemctl enable --now txupd-auto.timer",
 		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {
+			a.unrecorded("auto")
 			d, err := a.daemon()
 			if err != nil {
 				return err

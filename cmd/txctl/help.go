@@ -81,13 +81,13 @@ func groupsOf(c *cobra.Command) []helpGroup {
 	var groups []helpGroup
 	if !c.HasParent() {
 		groups = []helpGroup{
-			{"Change the system", []string{"pkg", "update", "run", "shell"}},
+			{"Change the system", []string{"pkg", "update", "auto", "run", "shell"}},
 			{"Change it in several steps", []string{"begin", "exec", "commit", "discard"}},
 			{"Look", []string{"status", "list", "tree", "show", "diff", "etc", "watch"}},
 			{"Look back", []string{"log", "blame", "output", "replay", "grep", "verify", "journal"}},
 			{"Go back, keep and delete", []string{"rollback", "boot-once", "pin", "unpin", "delete", "gc"}},
 			{"Write down", []string{"note", "tag"}},
-			{"This machine", []string{"setup", "doctor", "config"}},
+			{"This machine", []string{"reboot", "setup", "doctor", "config"}},
 		}
 	}
 	rest := helpGroup{Title: "Verbs", Verbs: []string{}}

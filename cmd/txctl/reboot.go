@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,7 +14,6 @@ import (
 func (a *app) rebootCommand() *cobra.Command {
 	var now, inWindow, cancel, status bool
 	var in, at string
-	var reason *string
 	c := &cobra.Command{
 		Use:   "reboot [--now | --in DURATION | --at TIME | --window | --cancel | --status]",
 		Short: "Reboot now, at a time, or when it disturbs nobody",
@@ -37,7 +35,7 @@ func (a *app) rebootCommand() *cobra.Command {
 			if chosen > 1 {
 				return usagef("--now, --in, --at, --window, --cancel and --status exclude each other", "txctl reboot: more than one of its options is given")
 			}
-			if reason != nil && (cancel || status) {
+			if a.message != nil && (cancel || status) {
 				return usagef("-m goes with a request", "txctl reboot: -m is not accepted with --cancel and --status")
 			}
 			switch {
@@ -46,7 +44,7 @@ func (a *app) rebootCommand() *cobra.Command {
 			case status:
 				return a.rebootStatus()
 			case inWindow:
-				return a.reboot(bus.RebootWindow, time.Time{}, *cmp.Or(reason, new(string)))
+				return a.reboot(bus.RebootWindow, time.Time{})
 			case in != "":
 				seconds, err := duration("--in", in)
 				if err != nil {
@@ -55,19 +53,19 @@ func (a *app) rebootCommand() *cobra.Command {
 				if seconds == 0 {
 					return usagef("accepted are for example 90m, 36h, 2d and 1w", "--in: %s is no time to wait", short(in))
 				}
-				return a.reboot(bus.RebootAt, a.now().Add(time.Duration(seconds)*time.Second), *cmp.Or(reason, new(string)))
+				return a.reboot(bus.RebootAt, a.now().Add(time.Duration(seconds)*time.Second))
 			case at != "":
 				t, err := a.coming("--at", at)
 				if err != nil {
 					return err
 				}
-				return a.reboot(bus.RebootAt, t, *cmp.Or(reason, new(string)))
+				return a.reboot(bus.RebootAt, t)
 			case !now:
 				if err := a.confirm("reboot", "reboot this machine now?"); err != nil {
 					return err
 				}
 			}
-			return a.reboot(bus.RebootNow, time.Time{}, *cmp.Or(reason, new(string)))
+			return a.reboot(bus.RebootNow, time.Time{})
 		},
 	}
 	c.Flags().BoolVar(&now, "now", false, "at once, without asking")
@@ -76,7 +74,6 @@ func (a *app) rebootCommand() *cobra.Command {
 	c.Flags().BoolVar(&inWindow, "window", false, "in a window of the configuration, when nobody is logged in")
 	c.Flags().BoolVar(&cancel, "cancel", false, "take the request back")
 	c.Flags().BoolVar(&status, "status", false, "say which reboot is asked for, and what it waits for")
-	c.Flags().VarP(&message{&reason}, "message", "m", "why: told to those who are logged in")
 	return c
 }
 
@@ -103,7 +100,11 @@ func (a *app) coming(name, text string) (time.Time, error) {
 	return time.Time{}, usagef("accepted are a time of day (22:30), or a date with it (\"2026-03-14 22:30\")", "%s: %s is no time", name, short(text))
 }
 
-func (a *app) reboot(when string, at time.Time, reason string) error {
+func (a *app) reboot(when string, at time.Time) error {
+	reason := ""
+	if a.message != nil {
+		reason = *a.message
+	}
 	d, err := a.daemon()
 	if err != nil {
 		return err
