@@ -230,7 +230,7 @@ func (s *Server) idleFor(d time.Duration) bool {
 	s.mu.Lock()
 	quiet := s.busy == 0 && len(s.events) == 0 && time.Since(s.lastCall) >= d
 	s.mu.Unlock()
-	return quiet && (s.updater == nil || !s.updater.Busy() && s.updater.Reboot().Reboot == nil)
+	return quiet && (s.updater == nil || !s.updater.Busy() && !s.updater.RebootPending())
 }
 
 // owned is what goes with its caller: a transaction of one go, or a command in

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/txupd/txupd/internal/fleetlock"
 )
 
 // Where the files are, below the root of the system that is served.
@@ -34,6 +36,8 @@ type Config struct {
 	GC       GC
 	Auto     Auto
 	Reboot   Reboot
+	// FleetLock is a server that is asked before a reboot.
+	FleetLock FleetLock
 
 	origins map[string]string // by key: FILE:LINE of what was set
 }
@@ -98,6 +102,12 @@ type Reboot struct {
 	Notice   time.Duration // to those who are logged in
 }
 
+// FleetLock is the section [fleetlock].
+type FleetLock struct {
+	URL   string // "" for none
+	Group string
+}
+
 // settings lists every key there is. A new one is a field above and a line here.
 func (c *Config) settings() []setting {
 	return []setting{
@@ -153,6 +163,12 @@ func (c *Config) settings() []setting {
 			"a reboot that waits for a window takes place so long after it was asked for in any case, whoever is logged in; \"0s\" for never"),
 		duration("reboot.notice", &c.Reboot.Notice, time.Minute, 0, time.Hour,
 			"how long before a reboot those who are logged in are told"),
+		text("fleetlock.url", &c.FleetLock.URL, "", `the address of a server such as "https://locks.example.com", or ""`,
+			func(v string) bool { return v == "" || fleetlock.Check(v, "any") == nil },
+			"the FleetLock server that is asked for a slot before a reboot, so that not all machines reboot at once; none where empty"),
+		text("fleetlock.group", &c.FleetLock.Group, "default", "letters, digits, dots and hyphens",
+			func(v string) bool { return fleetlock.Check("http://any", v) == nil },
+			"the group of machines that share the slots of the server"),
 		below("etc.lines", "/etc", &c.Etc.Lines,
 			"files of /etc whose texts are merged by lines, where a built-in rule says otherwise"),
 		below("etc.whole", "/etc", &c.Etc.Whole,

@@ -63,6 +63,8 @@ func TestWithoutFilesTheDefaultsHold(t *testing.T) {
 		GC:       GC{Automatic: true, Least: 3, Most: 20, FreePercent: 10},
 		Auto:     Auto{Policy: "stage"},
 		Reboot:   Reboot{Sessions: true, Spread: 30 * time.Minute, Notice: time.Minute},
+
+		FleetLock: FleetLock{Group: "default"},
 	}
 	if diff := cmp.Diff(want, c, unexported); diff != "" {
 		t.Errorf("without a file (-want +got):\n%s", diff)
@@ -120,6 +122,8 @@ func TestLaterFilesWinKeyByKey(t *testing.T) {
 		"etc.derived":              "[] default",
 		"etc.never":                "[] default",
 		"gc.automatic":             "true default",
+		"fleetlock.url":            `"" default`,
+		"fleetlock.group":          `"default" default`,
 		"auto.policy":              `"stage" default`,
 		"auto.metered":             "false default",
 		"reboot.window":            "[] default",
@@ -301,6 +305,10 @@ func drawn(t *rapid.T, key string) string {
 		return fmt.Sprint(rapid.IntRange(0, 90).Draw(t, key))
 	case "gc.tags", "health.ignore-units":
 		return literal(rapid.SliceOfN(rapid.StringMatching(`[a-z*?"@.-]{1,9}`), 0, 3).Draw(t, key))
+	case "fleetlock.url":
+		return literal(rapid.SampledFrom([]string{"", "http://10.0.0.1:8080", "https://locks.example.com/fleet/"}).Draw(t, key))
+	case "fleetlock.group":
+		return literal(rapid.StringMatching(`[a-zA-Z0-9.-]{1,9}`).Draw(t, key))
 	case "auto.policy":
 		return literal(rapid.SampledFrom([]string{"check", "stage", "apply"}).Draw(t, key))
 	case "reboot.window":

@@ -115,6 +115,22 @@ func directory(key string, field *string, standard, doc string) setting {
 	}
 }
 
+// text is what fits.
+func text(key string, field *string, standard, wants string, fits func(string) bool, doc string) setting {
+	return setting{
+		key: key, doc: doc, wants: wants,
+		reset: func() { *field = standard },
+		get:   func() any { return *field },
+		set: func(n *unstable.Node) error {
+			if n.Kind != unstable.String || !fits(string(n.Data)) {
+				return errUnfit
+			}
+			*field = string(n.Data)
+			return nil
+		},
+	}
+}
+
 // choice is one of a few words; the first is the default.
 func choice(key string, field *string, words []string, doc string) setting {
 	quoted := make([]string, len(words))

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/txupd/txupd/internal/fleetlock"
 	"github.com/txupd/txupd/internal/logind"
 	"github.com/txupd/txupd/internal/reboot"
 	"github.com/txupd/txupd/internal/update"
@@ -31,7 +32,12 @@ func (c Config) keepReboots(ctx context.Context, u *update.Updater, store *snaps
 		c.Log.Warn("this machine cannot be told from others: its windows open for it when they do for all", "error", err)
 	}
 	r := u.Config.Reboot
+	var fleet reboot.Fleet
+	if f := u.Config.FleetLock; f.URL != "" {
+		fleet = fleetlock.Client{URL: f.URL, Group: f.Group, ID: fleetlock.ID(strings.TrimSpace(string(id)))}
+	}
 	keeper := reboot.New(reboot.Config{
+		Fleet: fleet, Steady: u.Steady,
 		Path: filepath.Join(dir, "reboot.json"), BootID: u.BootID, MachineID: strings.TrimSpace(string(id)),
 		Calendar: r.Calendar(), Sessions: r.Sessions, Spread: r.Spread, Deadline: r.Deadline, Notice: r.Notice,
 		Host: logind.Machine{}, AtWork: u.AtWork, Now: time.Now, Log: c.Log,

@@ -37,6 +37,12 @@ type Host interface {
 	Reboot(context.Context) error
 }
 
+// Fleet grants slots, of which there are fewer than machines. Both may be asked again.
+type Fleet interface {
+	Lock(context.Context) error
+	Unlock(context.Context) error
+}
+
 // Config is what a Keeper needs.
 type Config struct {
 	Path      string // of the request
@@ -48,6 +54,9 @@ type Config struct {
 	Deadline  time.Duration // of requests by window; 0 is none
 	Notice    time.Duration // to people, before it takes place
 	Host      Host
+	// Fleet grants slots to reboot in, nil where nobody is asked. A slot is kept until Steady says that this boot is good.
+	Fleet  Fleet
+	Steady func() bool
 	// AtWork says what the daemon is doing that a reboot would break off, "" for nothing.
 	AtWork func() string
 	// Soon is told, with the words that people are, when the time of the reboot is known to be near.
@@ -65,6 +74,7 @@ type Keeper struct {
 	warned  time.Time // when people were told that it comes
 	reminds time.Time // when they are told again that it waits for them
 	began   time.Time // when the machine was last told to reboot
+	slot    slot
 	changed chan struct{}
 }
 
@@ -94,6 +104,7 @@ const (
 // cannot be read is none, and is said.
 func New(c Config) *Keeper {
 	k := &Keeper{Config: c, changed: make(chan struct{}, 1)}
+	k.slot.read(k)
 	raw, err := os.ReadFile(c.Path)
 	var q request
 	if err == nil {
@@ -207,11 +218,11 @@ func (k *Keeper) Status() *bus.Reboot {
 	}
 }
 
-// Pending reports whether there is a request, so that the daemon stays.
+// Pending reports whether there is something to be done, so that the daemon stays.
 func (k *Keeper) Pending() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.request != nil
+	return k.request != nil || k.slot.since != ""
 }
 
 // next is when the reboot is to take place, from now on; now where it may.
@@ -282,18 +293,22 @@ func (k *Keeper) look(ctx context.Context) time.Duration {
 	k.mu.Unlock()
 	now := k.Now()
 	if q == nil {
-		return patience
+		return k.giveBack(ctx, now)
 	}
 	if !began.IsZero() && now.Sub(began) < stuck {
 		return near // it is under way
 	}
 	if at := k.next(*q, now); at.After(now) {
+		k.giveBack(ctx, now)
 		k.waiting(q, "")
 		return min(patience, at.Sub(now))
 	}
 	// At its deadline, or where somebody wants it now or at that time, people are told and not asked.
 	forced := q.When != bus.RebootWindow || q.Deadline != nil && !now.Before(*q.Deadline)
 	people, held, err := k.disturbed(ctx)
+	if err != nil || held != "" || len(people) > 0 && k.Sessions && !forced {
+		k.giveBack(ctx, now) // nobody else waits for those who are logged in here
+	}
 	switch {
 	case err != nil:
 		k.waiting(q, err.Error())
@@ -320,6 +335,12 @@ func (k *Keeper) look(ctx context.Context) time.Duration {
 	case len(people) > 0 && !k.warnedAt(q).IsZero() && now.Before(k.warnedAt(q).Add(k.Notice)):
 		k.waiting(q, "those who are logged in were told that it comes")
 		return min(near, k.Notice)
+	}
+	if again, err := k.take(ctx, now); err != nil {
+		k.waiting(q, err.Error())
+		return again
+	} else if again > 0 {
+		return again // somebody may have come while the server was asked
 	}
 	k.mark(q, func() { k.began, k.waits = now, "" })
 	k.Log.Info("rebooting", "asked", q.Requested, "by", q.By, "reasons", q.Reasons)

@@ -16,6 +16,7 @@ type Reboots interface {
 	Ask(when string, at time.Time, by, reason string) error
 	Cancel(by string) error
 	Status() *bus.Reboot // nil for none
+	Pending() bool       // there is something to be done yet
 }
 
 // rebooting is where reboots are kept; only what runs here can be rebooted.
@@ -56,6 +57,15 @@ func (u *Updater) Reboot() bus.RebootStatus {
 		return bus.RebootStatus{}
 	}
 	return bus.RebootStatus{Reboot: u.Reboots.Status()}
+}
+
+// RebootPending reports that the daemon has to stay for a reboot, or for what is left of one.
+func (u *Updater) RebootPending() bool { return u.Reboots != nil && u.Reboots.Pending() }
+
+// Steady reports that this boot is good.
+func (u *Updater) Steady() bool {
+	r, err := u.roles()
+	return err == nil && (r.booted.foreign || r.booted.rec.Verdict == record.Good)
 }
 
 // AtWork says what a reboot would break off, "" for nothing. An open
