@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ type manager struct {
 
 	sessions   []listed
 	inhibitors []inhibitor
-	reboots    int
+	reboots    atomic.Int32
 }
 
 // Inhibit is the method of org.freedesktop.login1.Manager.
@@ -61,7 +62,7 @@ func (m *manager) Reboot(interactive bool) *dbus.Error {
 	if interactive {
 		return dbus.MakeFailedError(errors.New("nobody is there to be asked"))
 	}
-	m.reboots++
+	m.reboots.Add(1)
 	return nil
 }
 
@@ -125,8 +126,8 @@ func TestWhomARebootWouldDisturb(t *testing.T) {
 	if err != nil || strings.Join(inhibitors, ", ") != "backup: nightly run" {
 		t.Errorf("held by %q (%v)", inhibitors, err)
 	}
-	if err := (Machine{}).Reboot(ctx); err != nil || m.reboots != 1 {
-		t.Errorf("%d reboots (%v)", m.reboots, err)
+	if err := (Machine{}).Reboot(ctx); err != nil || m.reboots.Load() != 1 {
+		t.Errorf("%d reboots (%v)", m.reboots.Load(), err)
 	}
 }
 
