@@ -77,29 +77,6 @@ func (a *app) rebootCommand() *cobra.Command {
 	return c
 }
 
-// coming reads a time that is still to come; a time of day is the next such.
-func (a *app) coming(name, text string) (time.Time, error) {
-	now := a.now()
-	if clock, err := time.ParseInLocation("15:04", text, now.Location()); err == nil {
-		t := time.Date(now.Year(), now.Month(), now.Day(), clock.Hour(), clock.Minute(), 0, 0, now.Location())
-		if !t.After(now) {
-			t = time.Date(now.Year(), now.Month(), now.Day()+1, clock.Hour(), clock.Minute(), 0, 0, now.Location())
-		}
-		return t, nil
-	}
-	for _, layout := range []string{"2006-01-02 15:04", time.DateTime, "2006-01-02T15:04", "2006-01-02T15:04:05", time.RFC3339} {
-		t, err := time.ParseInLocation(layout, text, now.Location())
-		if err != nil {
-			continue
-		}
-		if !t.After(now) {
-			return t, usagef("a time that is still to come is accepted", "%s: %s is over", name, short(text))
-		}
-		return t, nil
-	}
-	return time.Time{}, usagef("accepted are a time of day (22:30), or a date with it (\"2026-03-14 22:30\")", "%s: %s is no time", name, short(text))
-}
-
 func (a *app) reboot(when string, at time.Time) error {
 	reason := ""
 	if a.message != nil {

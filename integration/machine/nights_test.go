@@ -32,13 +32,19 @@ func (s *system) waits(words string) {
 	s.t.Fatalf("the reboot does not wait for %q: %+v", words, last.Reboot)
 }
 
+// aliceLogsIn makes a session, which ends with the unit alice.
+func (s *system) aliceLogsIn() {
+	s.t.Helper()
+	s.must("useradd", "--create-home", "alice")
+	s.must("systemd-run", "--unit=alice", "--property=PAMName=login", "--property=User=alice", "--setenv=XDG_SESSION_CLASS=user", "sleep", "infinity")
+}
+
 // TestARebootWaitsForItsWindowAndForPeople: it is asked for in the evening; the
 // window opens while somebody is logged in and a program keeps the machine up;
 // when both have ended the machine reboots into what was pending.
 func TestARebootWaitsForItsWindowAndForPeople(t *testing.T) {
 	s := start(t, prepared(machine.Variant{}))
-	s.must("useradd", "--create-home", "alice")
-	s.must("systemd-run", "--unit=alice", "--property=PAMName=login", "--property=User=alice", "--setenv=XDG_SESSION_CLASS=user", "sleep", "infinity")
+	s.aliceLogsIn()
 	s.must("systemd-run", "--unit=backup", "systemd-inhibit", "--what=shutdown", "--who=backup", "--why=nightly run", "sleep", "infinity")
 	// The clock of the machine stands two minutes before the window.
 	s.must("date", "--utc", "--set", "2026-06-02 03:28:00")
@@ -126,7 +132,6 @@ func (s *system) night(day int) {
 // the machine is back; one on which nothing is taken; and one with a fix.
 func TestNights(t *testing.T) {
 	s := start(t, prepared(machine.Variant{}))
-	s.must("useradd", "--create-home", "alice")
 	s.check(s.vm.WriteFile(s.context(), "/etc/apt/sources.list.d/news.list", []byte(testbed.AptSource(news)), 0o644))
 	s.must("mkdir", "-p", "/etc/txupd/health.d/required.d", "/etc/systemd/system/txupd-auto.timer.d")
 	s.check(s.vm.WriteFile(s.context(), "/etc/txupd/health.d/required.d/50-service", []byte("#!/bin/sh\n! cat /usr/share/service/broken\n"), 0o755))
@@ -144,7 +149,7 @@ func TestNights(t *testing.T) {
 	s.consistent(first)
 
 	s.publish("2.0")
-	s.must("systemd-run", "--unit=alice", "--property=PAMName=login", "--property=User=alice", "--setenv=XDG_SESSION_CLASS=user", "sleep", "infinity")
+	s.aliceLogsIn()
 	s.night(1)
 	good := s.pending()
 	if r := s.status().Reboot; r == nil || r.When != bus.RebootWindow || r.Next.UTC().Format(time.DateTime) != "2027-06-01 03:00:00" {

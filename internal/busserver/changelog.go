@@ -63,13 +63,12 @@ func (c *call) context() int {
 }
 
 func (s *Server) annotate(c *call) ([]any, error) {
-	a := update.Annotation{
-		Note: option[string](c.options, bus.OptNote), AddTags: option[[]string](c.options, bus.OptTags), DropTags: option[[]string](c.options, bus.OptDropTags),
+	note, err := c.words(bus.OptNote)
+	if err != nil {
+		return nil, err
 	}
-	if _, given := c.options[bus.OptNote]; given {
-		if err := checkMessage(a.Note); err != nil {
-			return nil, err
-		}
+	a := update.Annotation{
+		Note: note, AddTags: option[[]string](c.options, bus.OptTags), DropTags: option[[]string](c.options, bus.OptDropTags),
 	}
 	if err := checkTags(a.AddTags); err != nil {
 		return nil, err

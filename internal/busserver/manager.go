@@ -90,19 +90,17 @@ func (s *Server) managerMethods() map[string]method {
 // request reads what all transactions are told.
 func (s *Server) request(c *call, kind string) (update.Request, error) {
 	q := update.Request{
-		Kind: kind, Message: option[string](c.options, bus.OptMessage), Tags: option[[]string](c.options, bus.OptTags),
+		Kind: kind, Tags: option[[]string](c.options, bus.OptTags),
 		From: option[string](c.options, bus.OptFrom), KeepUnchanged: option[bool](c.options, bus.OptKeepUnchanged),
 		Strict: option[bool](c.options, bus.OptStrict),
 	}
-	if _, given := c.options[bus.OptMessage]; given {
-		if err := checkMessage(q.Message); err != nil {
-			return q, err
-		}
+	var err error
+	if q.Message, err = c.words(bus.OptMessage); err != nil {
+		return q, err
 	}
 	if err := checkTags(q.Tags); err != nil {
 		return q, err
 	}
-	var err error
 	q.Actor, err = s.actor(c)
 	return q, err
 }
@@ -117,6 +115,15 @@ func checkTags(tags []string) error {
 		}
 	}
 	return nil
+}
+
+// words reads a message of a caller, "" where none is given; one that is given is not empty.
+func (c *call) words(name string) (string, error) {
+	if _, given := c.options[name]; !given {
+		return "", nil
+	}
+	m := option[string](c.options, name)
+	return m, checkMessage(m)
 }
 
 func checkMessage(m string) error {
@@ -354,11 +361,9 @@ func (s *Server) reboot(c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	reason := option[string](c.options, bus.OptMessage)
-	if _, given := c.options[bus.OptMessage]; given {
-		if err := checkMessage(reason); err != nil {
-			return nil, err
-		}
+	reason, err := c.words(bus.OptMessage)
+	if err != nil {
+		return nil, err
 	}
 	return jsonText(s.updater.AskReboot(c.args[0].(string), time.Unix(c.args[1].(int64), 0), actor, reason))
 }

@@ -86,14 +86,12 @@ func signal(c *call, t *update.Transaction) ([]any, error) {
 }
 
 func commit(c *call, t *update.Transaction) ([]any, error) {
-	o := update.CommitOptions{KeepUnchanged: option[bool](c.options, bus.OptKeepUnchanged), Message: option[string](c.options, bus.OptMessage),
-		Strict: option[bool](c.options, bus.OptStrict)}
-	if _, given := c.options[bus.OptMessage]; given {
-		if err := checkMessage(o.Message); err != nil {
-			return nil, err
-		}
+	message, err := c.words(bus.OptMessage)
+	if err != nil {
+		return nil, err
 	}
-	return nil, t.Commit(o)
+	return nil, t.Commit(update.CommitOptions{KeepUnchanged: option[bool](c.options, bus.OptKeepUnchanged), Message: message,
+		Strict: option[bool](c.options, bus.OptStrict)})
 }
 
 func discard(c *call, t *update.Transaction) ([]any, error) { return nil, t.Discard(c.ctx) }

@@ -137,18 +137,7 @@ func choice(key string, field *string, words []string, doc string) setting {
 	for i, word := range words {
 		quoted[i] = strconv.Quote(word)
 	}
-	return setting{
-		key: key, doc: doc, wants: "one of " + strings.Join(quoted, ", "),
-		reset: func() { *field = words[0] },
-		get:   func() any { return *field },
-		set: func(n *unstable.Node) error {
-			if n.Kind != unstable.String || !slices.Contains(words, string(n.Data)) {
-				return errUnfit
-			}
-			*field = string(n.Data)
-			return nil
-		},
-	}
+	return text(key, field, words[0], "one of "+strings.Join(quoted, ", "), func(v string) bool { return slices.Contains(words, v) }, doc)
 }
 
 func globs(key string, field *[]string, doc string) setting {

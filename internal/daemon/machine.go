@@ -67,7 +67,7 @@ func finishing(system health.System, now func() time.Time) func(context.Context)
 	}
 }
 
-// leave reboots: it asks systemd itself: a bad boot is left also where logind does not run,
+// leave reboots. It asks systemd itself: a bad boot is left also where logind does not run,
 // and inhibitors of a system that is not healthy do not hold it. Where emergency
 // mode is being entered, systemd refuses an orderly reboot as destructive.
 func leave(force bool) error {

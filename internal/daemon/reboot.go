@@ -31,14 +31,15 @@ func (c Config) keepReboots(ctx context.Context, u *update.Updater, store *snaps
 	if err != nil {
 		c.Log.Warn("this machine cannot be told from others: its windows open for it when they do for all", "error", err)
 	}
+	machineID := strings.TrimSpace(string(id))
 	r := u.Config.Reboot
 	var fleet reboot.Fleet
 	if f := u.Config.FleetLock; f.URL != "" {
-		fleet = fleetlock.Client{URL: f.URL, Group: f.Group, ID: fleetlock.ID(strings.TrimSpace(string(id)))}
+		fleet = fleetlock.Client{URL: f.URL, Group: f.Group, ID: fleetlock.ID(machineID)}
 	}
 	keeper := reboot.New(reboot.Config{
 		Fleet: fleet, Steady: u.Steady,
-		Path: filepath.Join(dir, "reboot.json"), BootID: u.BootID, MachineID: strings.TrimSpace(string(id)),
+		Path: filepath.Join(dir, "reboot.json"), BootID: u.BootID, MachineID: machineID,
 		Calendar: r.Calendar(), Sessions: r.Sessions, Spread: r.Spread, Deadline: r.Deadline, Notice: r.Notice,
 		Host: logind.Machine{}, AtWork: u.AtWork, Now: time.Now, Log: c.Log,
 		Soon: func(at time.Time, words string) {

@@ -41,11 +41,11 @@ func (s Screen) Auto(doc bus.Auto) string {
 
 // versions says what becomes of a package.
 func versions(c record.PackageChange) string {
-	switch {
-	case c.Old == "":
-		return plain(c.New) + " (new)"
-	case c.New == "":
-		return plain(c.Old) + " (removed)"
+	switch c.Change {
+	case record.Added:
+		return version(c) + " (new)"
+	case record.Removed:
+		return version(c) + " (removed)"
 	}
-	return plain(c.Old) + " → " + plain(c.New)
+	return version(c)
 }

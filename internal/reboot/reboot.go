@@ -328,13 +328,16 @@ func (k *Keeper) look(ctx context.Context) time.Duration {
 		k.tell(ctx, q, now, words+". \"txctl reboot --now\" does it at once.")
 		k.mark(q, func() { k.reminds = now.Add(remind) })
 		return near
-	case len(people) > 0 && q.When != bus.RebootNow && k.Notice > 0 && warned.IsZero():
-		k.tell(ctx, q, now.Add(k.Notice), fmt.Sprintf("This machine reboots in %s. Please save your work.", k.Notice))
-		k.mark(q, func() { k.warned = now })
-		fallthrough
-	case len(people) > 0 && !k.warnedAt(q).IsZero() && now.Before(k.warnedAt(q).Add(k.Notice)):
-		k.waiting(q, "those who are logged in were told that it comes")
-		return min(near, k.Notice)
+	case len(people) > 0 && q.When != bus.RebootNow && k.Notice > 0:
+		if warned.IsZero() {
+			warned = now
+			k.tell(ctx, q, now.Add(k.Notice), fmt.Sprintf("This machine reboots in %s. Please save your work.", k.Notice))
+			k.mark(q, func() { k.warned = warned })
+		}
+		if now.Before(warned.Add(k.Notice)) {
+			k.waiting(q, "those who are logged in were told that it comes")
+			return min(near, k.Notice)
+		}
 	}
 	if again, err := k.take(ctx, now); err != nil {
 		k.waiting(q, err.Error())
@@ -387,11 +390,6 @@ func (k *Keeper) mark(q *request, change func()) {
 	if k.request == q {
 		change()
 	}
-}
-
-func (k *Keeper) warnedAt(q *request) (at time.Time) {
-	k.mark(q, func() { at = k.warned })
-	return at
 }
 
 // waiting says what keeps the reboot, once for each thing.

@@ -114,11 +114,13 @@ func (k *Keeper) giveBack(ctx context.Context, now time.Time) time.Duration {
 	if k.Fleet == nil || s.since == "" {
 		return patience
 	}
-	if s.since != k.BootID && !k.Steady() {
-		return near
-	}
-	if s.since != k.BootID && now.Before(s.again) {
-		return min(patience, s.again.Sub(now))
+	if s.since != k.BootID {
+		if now.Before(s.again) {
+			return min(patience, s.again.Sub(now))
+		}
+		if !k.Steady() {
+			return near
+		}
 	}
 	err := k.Fleet.Unlock(ctx)
 	if err == nil {

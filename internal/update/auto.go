@@ -4,9 +4,7 @@
 package update
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,9 +24,6 @@ const (
 	// autoMessage says why they are made, and why a reboot is asked for.
 	autoMessage = "unattended update"
 )
-
-// errLeave ends a transaction that did what it should, and is not wanted.
-var errLeave = errors.New("it is not taken")
 
 // Auto updates the system as the policy says. What an administrator made
 // pending is built upon, as by every update. It returns when that is over. Who
@@ -145,27 +140,12 @@ func (u *Updater) keepAuto(doc bus.Auto) error {
 		log = u.Log.Warn
 	}
 	log("unattended update", "result", doc.Result, "policy", doc.Policy, "packages", len(doc.Packages), "failures", doc.Failures, "message", doc.Message)
-	raw, err := json.Marshal(doc)
-	if err != nil {
-		return err
-	}
-	return u.Journal.Update(func(tx *journal.Tx) error { return tx.PutMeta(autoKey, raw) })
+	return u.note(autoKey, doc)
 }
 
 // lastAuto is what came of the last one, nil where there was none.
-func (u *Updater) lastAuto() (*bus.Auto, error) {
-	var raw []byte
-	if err := u.Journal.View(func(tx *journal.Tx) (err error) {
-		raw, err = tx.Meta(autoKey)
-		return err
-	}); err != nil || raw == nil {
-		return nil, err
-	}
-	var doc bus.Auto
-	if err := json.Unmarshal(raw, &doc); err != nil {
-		return nil, fmt.Errorf("cannot read what came of the last unattended update: %w", err)
-	}
-	return &doc, nil
+func (u *Updater) lastAuto() (last *bus.Auto, err error) {
+	return last, u.Journal.View(func(tx *journal.Tx) error { return noteIn(tx, autoKey, &last) })
 }
 
 // autoWarnings are what the status says of the last unattended update, if it is to be known.
@@ -173,8 +153,8 @@ func autoWarnings(doc *bus.Auto) []string {
 	if doc == nil {
 		return nil
 	}
-	switch doc.Result {
-	case bus.AutoFailed:
+	switch {
+	case doc.Result == bus.AutoFailed:
 		first, _, _ := strings.Cut(doc.Message, "\n")
 		words := "the last unattended update failed: " + first
 		if doc.Failures > 1 {
@@ -184,8 +164,8 @@ func autoWarnings(doc *bus.Auto) []string {
 			words += fmt.Sprintf("; \"txctl show %d\" tells more", *doc.Snapshot)
 		}
 		return []string{words}
-	case bus.AutoHeld:
-		return []string{fmt.Sprintf("an update is held back: it brings what snapshot %d went bad with; \"txctl show %[1]d\" tells more", *cmp.Or(doc.HeldFor, new(uint64)))}
+	case doc.Result == bus.AutoHeld && doc.HeldFor != nil:
+		return []string{fmt.Sprintf("an update is held back: it brings what snapshot %d went bad with; \"txctl show %[1]d\" tells more", *doc.HeldFor)}
 	}
 	return nil
 }

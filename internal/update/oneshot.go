@@ -72,15 +72,16 @@ func (t *Transaction) settle(err error) {
 		t.same = true
 		t.mu.Unlock()
 		t.end(t.giveUp(record.Discarded, nil))
-	case errors.Is(err, errDryRun), errors.Is(err, errLeave):
+	case errors.Is(err, errLeave):
 		t.end(t.giveUp(record.Discarded, nil))
 	default:
 		t.end(t.giveUp(record.Failed, err))
 	}
 }
 
-// errDryRun ends a transaction that only looked.
-var errDryRun = errors.New("a dry run changes nothing")
+// errLeave ends a transaction that did what it should, and is not wanted: a dry
+// run, or an unattended update that is not taken.
+var errLeave = errors.New("it is not taken")
 
 // PackageRequest is a change of packages.
 type PackageRequest struct {
@@ -124,7 +125,7 @@ func (u *Updater) ChangePackages(ctx context.Context, q PackageRequest) (*Transa
 			return err
 		}
 		if q.DryRun {
-			return errDryRun
+			return errLeave
 		}
 		return nil
 	})

@@ -169,19 +169,8 @@ func (u *Updater) noteRepair(actor *record.Actor, done []string) error {
 }
 
 // lastRepair is the latest one, nil where there was none.
-func (u *Updater) lastRepair() (*bus.Repaired, error) {
-	var raw []byte
-	if err := u.Journal.View(func(tx *journal.Tx) (err error) {
-		raw, err = tx.Meta(repairedKey)
-		return err
-	}); err != nil || raw == nil {
-		return nil, err
-	}
-	var r bus.Repaired
-	if err := json.Unmarshal(raw, &r); err != nil {
-		return nil, fmt.Errorf("cannot read what was repaired: %w", err)
-	}
-	return &r, nil
+func (u *Updater) lastRepair() (last *bus.Repaired, err error) {
+	return last, u.Journal.View(func(tx *journal.Tx) error { return noteIn(tx, repairedKey, &last) })
 }
 
 // trouble notes what is wrong, for the log and for those who ask. It does not
