@@ -222,11 +222,15 @@ func (c *Client) Auto(ctx context.Context) (doc Auto, err error) {
 	return doc, c.told(ctx, "Auto", []any{options{}}, &doc)
 }
 
-// Reboot asks for a reboot: bus.RebootNow, bus.RebootAt with its time, or bus.RebootWindow. reason may be "".
-func (c *Client) Reboot(ctx context.Context, when string, at time.Time, reason string) (doc RebootStatus, err error) {
+// Reboot asks for a reboot: bus.RebootNow, bus.RebootAt with its time, or bus.RebootWindow.
+// method is bus.RebootAuto, RebootFull, RebootSoft, or "" for the configured one; reason may be "".
+func (c *Client) Reboot(ctx context.Context, when string, at time.Time, method, reason string) (doc RebootStatus, err error) {
 	o := options{}
 	if reason != "" {
 		o[bus.OptMessage] = dbus.MakeVariant(reason)
+	}
+	if method != "" {
+		o[bus.OptMethod] = dbus.MakeVariant(method)
 	}
 	var seconds int64
 	if !at.IsZero() {

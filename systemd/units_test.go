@@ -170,7 +170,7 @@ func TestNoUnitEndsTheChecksEarly(t *testing.T) {
 	if limit := span(t, "txupd-boot-check.service", "TimeoutStartSec"); limit < config.MaxHealthTime+time.Minute {
 		t.Errorf("the checks may take %v, the unit ends them after %v", config.MaxHealthTime, limit)
 	}
-	if deadline := span(t, "txupd-boot-deadline.timer", "OnBootSec"); deadline < config.MaxHealthTime+time.Minute {
+	if deadline := span(t, "txupd-boot-deadline.timer", "OnActiveSec"); deadline < config.MaxHealthTime+time.Minute {
 		t.Errorf("the checks may take %v, the boot is judged after %v", config.MaxHealthTime, deadline)
 	}
 	if limit := span(t, "txupd-boot-deadline.service", "TimeoutStartSec"); limit < config.MaxHealthTime+time.Minute {

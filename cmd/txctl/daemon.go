@@ -46,7 +46,7 @@ type daemon interface {
 	Delete(context.Context, uint64) error
 	GC(ctx context.Context, dryRun bool) (bus.GC, error)
 	Auto(context.Context) (bus.Auto, error)
-	Reboot(ctx context.Context, when string, at time.Time, reason string) (bus.RebootStatus, error)
+	Reboot(ctx context.Context, when string, at time.Time, method, reason string) (bus.RebootStatus, error)
 	CancelReboot(context.Context) error
 	RebootStatus(context.Context) (bus.RebootStatus, error)
 	Watch(context.Context, func(bus.Event)) error

@@ -247,9 +247,12 @@ func (f *fake) Auto(context.Context) (bus.Auto, error) {
 	return bus.Auto{Time: now, Policy: bus.AutoStage, Result: bus.AutoCurrent, Packages: []record.PackageChange{}}, f.refuse
 }
 
-func (f *fake) Reboot(_ context.Context, when string, at time.Time, reason string) (bus.RebootStatus, error) {
+func (f *fake) Reboot(_ context.Context, when string, at time.Time, method, reason string) (bus.RebootStatus, error) {
 	if when != bus.RebootAt {
 		at = now
+	}
+	if method != "" {
+		when += " by " + method
 	}
 	f.called("reboot %s %s %q", when, at.UTC().Format(time.DateTime), reason)
 	return bus.RebootStatus{Reboot: &bus.Reboot{Requested: now, By: "root", Reasons: []string{}, When: when, Next: at}}, f.refuse

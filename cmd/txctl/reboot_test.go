@@ -23,7 +23,10 @@ func TestRebootAsksForWhatIsMeant(t *testing.T) {
 		"--at 2026-03-13T03:00:00Z": "is over",
 		"--in never":                "is no time to wait",
 		"--in soon":                 "is no duration",
-		"--cancel -m why":           "-m is not accepted",
+		"--cancel -m why":           "-m and --method are not accepted",
+		"--status --method reboot":  "-m and --method are not accepted",
+		"--now --method hibernate":  `there is no "hibernate"`,
+		"--now --method reboot":     `reboot now by reboot 2026-03-14 15:09:26 ""`,
 		"":                          "-y says yes",
 		"now":                       "no argument is accepted",
 	} {

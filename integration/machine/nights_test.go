@@ -48,7 +48,7 @@ func TestARebootWaitsForItsWindowAndForPeople(t *testing.T) {
 	s.must("systemd-run", "--unit=backup", "systemd-inhibit", "--what=shutdown", "--who=backup", "--why=nightly run", "sleep", "infinity")
 	// The clock of the machine stands two minutes before the window.
 	s.must("date", "--utc", "--set", "2026-06-02 03:28:00")
-	s.configure("[reboot]\nspread = \"0s\"\n[[reboot.window]]\nstart = \"03:30\"\nlength = \"2h\"\nzone = \"UTC\"\n")
+	s.configure("[reboot]\nmethod = \"reboot\"\nspread = \"0s\"\n[[reboot.window]]\nstart = \"03:30\"\nlength = \"2h\"\nzone = \"UTC\"\n")
 	s.must("txctl", "pkg", "add", machine.Hello)
 	n := s.pending()
 	s.must("txctl", "reboot", "--window", "-m", "a greeting")
@@ -137,7 +137,7 @@ func TestNights(t *testing.T) {
 	s.check(s.vm.WriteFile(s.context(), "/etc/txupd/health.d/required.d/50-service", []byte("#!/bin/sh\n! cat /usr/share/service/broken\n"), 0o755))
 	// The clock of the machine is set back by each boot, which is no night that was missed.
 	s.check(s.vm.WriteFile(s.context(), "/etc/systemd/system/txupd-auto.timer.d/exactly.conf", []byte("[Timer]\nRandomizedDelaySec=0\nPersistent=no\n"), 0o644))
-	s.configure("[auto]\npolicy = \"apply\"\n[reboot]\nspread = \"0s\"\n[[reboot.window]]\nstart = \"03:00\"\nlength = \"2h\"\nzone = \"UTC\"\n")
+	s.configure("[auto]\npolicy = \"apply\"\n[reboot]\nmethod = \"reboot\"\nspread = \"0s\"\n[[reboot.window]]\nstart = \"03:00\"\nlength = \"2h\"\nzone = \"UTC\"\n")
 	s.publish("1.0")
 	s.must("apt-get", "update")
 	s.must("txctl", "pkg", "add", "service")

@@ -136,7 +136,8 @@ const ManagerXML = standardXML + `
    <arg name="json" type="s" direction="out"/>
   </method>
   <!-- Reboot asks for a reboot of the machine. when is now, at or window; at, in seconds since 1970, goes with at. Where a reboot is
-       asked for already, the earlier time counts and both reasons are kept. It answers as RebootStatus does. Options: message. -->
+       asked for already, the earlier time counts and both reasons are kept. It answers as RebootStatus does. Options: message; method (s): auto, reboot or
+       soft-reboot, the configured one unless given. -->
   <method name="Reboot">
    <arg name="when" type="s" direction="in"/>
    <arg name="at" type="x" direction="in"/>

@@ -25,6 +25,7 @@ const (
 
 // Names of options, the last argument of every method.
 const (
+	OptMethod        = "method"         // s: how the machine is rebooted
 	OptMessage       = "message"        // s: why
 	OptTags          = "tags"           // as
 	OptFrom          = "from"           // s: a number, "booted", "default" or "pending"

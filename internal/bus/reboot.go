@@ -9,6 +9,17 @@ const (
 	RebootWindow = "window"
 )
 
+// How a machine is rebooted.
+const (
+	RebootAuto = "auto"        // softly where that is possible
+	RebootFull = "reboot"      // through firmware and boot loader
+	RebootSoft = "soft-reboot" // user space only, in the root that boots next
+	RebootNone = "none"        // not by us
+)
+
+// RebootMark is the file that says that the machine has to be rebooted, as on Debian.
+const RebootMark = "/run/reboot-required"
+
 // Reboot is the document of `reboot --status`: one that was asked for.
 type Reboot struct {
 	Requested time.Time `json:"requested"`
@@ -24,9 +35,14 @@ type Reboot struct {
 	Next time.Time `json:"next"`
 	// Waits says what keeps it, "" where only its time has not come.
 	Waits string `json:"waits"`
+	// Method is reboot or soft-reboot, as it would be now, and Why says why it is that.
+	Method string `json:"method"`
+	Why    string `json:"why"`
 }
 
 // RebootStatus is what `reboot` answers, whatever it did; null where none is asked for.
 type RebootStatus struct {
 	Reboot *Reboot `json:"reboot"`
+	// Marked is the file that says that the machine has to be rebooted, where that is all that is done (reboot.method is none); else "".
+	Marked string `json:"marked"`
 }

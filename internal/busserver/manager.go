@@ -59,10 +59,10 @@ func (s *Server) managerMethods() map[string]method {
 		"Delete":       {right: right{action: polkit.Delete, does: "delete a snapshot"}, changes: true, run: s.delete},
 		"GC":           {right: right{action: polkit.Delete, does: "delete old snapshots"}, changes: true, options: []string{bus.OptDryRun}, run: s.gc},
 		"Auto":         {right: right{action: polkit.Update, does: "update the system"}, changes: true, run: s.auto},
-		"Reboot":       {right: right{action: polkit.Reboot, does: "reboot the machine"}, changes: true, options: []string{bus.OptMessage}, run: s.reboot},
+		"Reboot":       {right: right{action: polkit.Reboot, does: "reboot the machine"}, changes: true, options: []string{bus.OptMessage, bus.OptMethod}, run: s.reboot},
 		"CancelReboot": {right: right{action: polkit.Reboot, does: "take back a reboot"}, changes: true, run: s.cancelReboot},
-		"RebootStatus": {run: func(*call) ([]any, error) { return jsonText(s.updater.Reboot(), nil) }},
-		"Status":       {run: func(*call) ([]any, error) { return jsonText(s.updater.Status()) }},
+		"RebootStatus": {run: func(c *call) ([]any, error) { return jsonText(s.updater.Reboot(c.ctx), nil) }},
+		"Status":       {run: func(c *call) ([]any, error) { return jsonText(s.updater.Status(c.ctx)) }},
 		"List":         {run: func(*call) ([]any, error) { return jsonText(s.updater.List()) }},
 		"Show":         {run: s.show},
 		"Log":          {options: logOptions, run: s.logOf},
@@ -365,7 +365,8 @@ func (s *Server) reboot(c *call) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return jsonText(s.updater.AskReboot(c.args[0].(string), time.Unix(c.args[1].(int64), 0), actor, reason))
+	method := option[string](c.options, bus.OptMethod)
+	return jsonText(s.updater.AskReboot(c.ctx, c.args[0].(string), time.Unix(c.args[1].(int64), 0), method, actor, reason))
 }
 
 func (s *Server) cancelReboot(c *call) ([]any, error) {

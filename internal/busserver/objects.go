@@ -188,7 +188,7 @@ func (s *Server) managedObjects(*call) ([]any, error) {
 }
 
 func (s *Server) managerProperties() (map[string]dbus.Variant, error) {
-	st, err := s.updater.Status()
+	st, err := s.updater.Status(s.ctx)
 	if err != nil {
 		return nil, err
 	}

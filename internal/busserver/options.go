@@ -18,7 +18,7 @@ type options map[string]dbus.Variant
 
 // optionTypes are the signatures of every option.
 var optionTypes = map[string]string{
-	bus.OptMessage: "s", bus.OptTags: "as", bus.OptFrom: "s", bus.OptDetach: "b", bus.OptKeepUnchanged: "b",
+	bus.OptMessage: "s", bus.OptMethod: "s", bus.OptTags: "as", bus.OptFrom: "s", bus.OptDetach: "b", bus.OptKeepUnchanged: "b",
 	bus.OptStdin: "b", bus.OptTerminal: "b", bus.OptRows: "q", bus.OptColumns: "q", bus.OptTerm: "s",
 	bus.OptDryRun: "b", bus.OptExpires: "t", bus.OptLimit: "t", bus.OptPackage: "s", bus.OptCommand: "u",
 	bus.OptAsCommitted: "b", bus.OptRestoreShared: "b", bus.OptPath: "s", bus.OptPaths: "as", bus.OptSince: "x", bus.OptUntil: "x", bus.OptActor: "s",

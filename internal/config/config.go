@@ -95,6 +95,7 @@ type Auto struct {
 
 // Reboot is the section [reboot]: when the machine may reboot.
 type Reboot struct {
+	Method   string        // "auto", "reboot" or "none"
 	Window   []WindowTable // none: see Calendar
 	Sessions bool          // wait until nobody is logged in
 	Spread   time.Duration // of machines over the beginning of a window
@@ -153,6 +154,8 @@ func (c *Config) settings() []setting {
 			"what an unattended update does: look whether there is one, make it what boots next, or also ask for a reboot in a window"),
 		boolean("auto.metered", &c.Auto.Metered, false,
 			"whether updates come unattended also where the network is metered"),
+		choice("reboot.method", &c.Reboot.Method, []string{"auto", "reboot", "none"},
+			"how the machine is rebooted: auto begins only user space anew where the kernel and its command line stay the same (soft-reboot, with systemd 254), reboot never does; none: not at all, /run/reboot-required says that it has to be"),
 		windows(&c.Reboot.Window,
 			"when the machine may reboot by itself; every day from 03:30 for 1h30m where there is none"),
 		boolean("reboot.sessions", &c.Reboot.Sessions, true,

@@ -62,7 +62,7 @@ func TestWithoutFilesTheDefaultsHold(t *testing.T) {
 		Packages: Packages{Wait: 20 * time.Second},
 		GC:       GC{Automatic: true, Least: 3, Most: 20, FreePercent: 10},
 		Auto:     Auto{Policy: "stage"},
-		Reboot:   Reboot{Sessions: true, Spread: 30 * time.Minute, Notice: time.Minute},
+		Reboot:   Reboot{Method: "auto", Sessions: true, Spread: 30 * time.Minute, Notice: time.Minute},
 
 		FleetLock: FleetLock{Group: "default"},
 	}
@@ -126,6 +126,7 @@ func TestLaterFilesWinKeyByKey(t *testing.T) {
 		"fleetlock.group":          `"default" default`,
 		"auto.policy":              `"stage" default`,
 		"auto.metered":             "false default",
+		"reboot.method":            `"auto" default`,
 		"reboot.window":            "[] default",
 		"reboot.sessions":          "true default",
 		"reboot.spread":            `"30m" default`,
@@ -311,6 +312,8 @@ func drawn(t *rapid.T, key string) string {
 		return literal(rapid.StringMatching(`[a-zA-Z0-9.-]{1,9}`).Draw(t, key))
 	case "auto.policy":
 		return literal(rapid.SampledFrom([]string{"check", "stage", "apply"}).Draw(t, key))
+	case "reboot.method":
+		return literal(rapid.SampledFrom([]string{"auto", "reboot", "none"}).Draw(t, key))
 	case "reboot.window":
 		tables := make([]WindowTable, rapid.IntRange(0, 3).Draw(t, key))
 		for i := range tables {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/txupd/txupd/internal/boot"
 	"github.com/txupd/txupd/internal/btrfs"
+	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/busserver"
 	"github.com/txupd/txupd/internal/config"
 	"github.com/txupd/txupd/internal/pkgmgr"
@@ -101,9 +102,10 @@ func (c Config) updater(root string, store *snapshot.Store, log *openedJournal) 
 	if line == "" {
 		line = runningCommandLine(root)
 	}
+	mark := ""
 	var heads func(context.Context) ([]journal.Head, error)
 	if root == "/" { // another system's are not in this one's
-		heads = systemHeads
+		heads, mark = systemHeads, bus.RebootMark
 	}
 	return update.New(update.Deps{
 		Heads: heads,
@@ -113,7 +115,7 @@ func (c Config) updater(root string, store *snapshot.Store, log *openedJournal) 
 		}),
 		Config: settings, Misconfigured: misconfigured, Machine: c.machine(root, settings),
 		Packages: func() (pkgmgr.Manager, error) { return pkgmgr.Detect(root, c.Manager) },
-		BootID:   strings.TrimSpace(string(id)), CommandLine: line,
+		BootID:   strings.TrimSpace(string(id)), CommandLine: line, RebootMark: mark,
 		Now: time.Now, Log: c.Log, Metered: metered,
 	}), nil
 }

@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,6 +28,10 @@ func (c Config) keepReboots(ctx context.Context, u *update.Updater, store *snaps
 	if err != nil {
 		return nil, err
 	}
+	booted, err := store.Booted()
+	if err != nil {
+		return nil, err
+	}
 	id, err := os.ReadFile("/etc/machine-id")
 	if err != nil {
 		c.Log.Warn("this machine cannot be told from others: its windows open for it when they do for all", "error", err)
@@ -39,9 +44,10 @@ func (c Config) keepReboots(ctx context.Context, u *update.Updater, store *snaps
 	}
 	keeper := reboot.New(reboot.Config{
 		Fleet: fleet, Steady: u.Steady,
-		Path: filepath.Join(dir, "reboot.json"), BootID: u.BootID, MachineID: machineID,
+		Path: filepath.Join(dir, "reboot.json"), BootID: fmt.Sprintf("%s %d", u.BootID, booted.ID), MachineID: machineID,
+		Method: r.Method, SameKernel: u.SameKernel,
 		Calendar: r.Calendar(), Sessions: r.Sessions, Spread: r.Spread, Deadline: r.Deadline, Notice: r.Notice,
-		Host: logind.Machine{}, AtWork: u.AtWork, Now: time.Now, Log: c.Log,
+		Host: logind.Machine{Panic: u.Config.Boot.PanicTimeout}, AtWork: u.AtWork, Now: time.Now, Log: c.Log,
 		Soon: func(at time.Time, words string) {
 			u.Notify(update.Event{Kind: update.RebootSoon, At: at, Words: words})
 		},

@@ -179,3 +179,11 @@ func TestDelayIsHeldUntilReleased(t *testing.T) {
 		t.Errorf("it is still held: %v", err)
 	}
 }
+
+func TestTheVersionOfSystemd(t *testing.T) {
+	for text, want := range map[string]int{"257.8-1~deb13u2": 257, "254": 254, "252.39-1~deb12u1": 252, "v257": 0, "": 0, "99999999999999999999": 0} {
+		if got := major(text); got != want {
+			t.Errorf("%q is %d, not %d", text, got, want)
+		}
+	}
+}

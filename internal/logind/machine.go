@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -25,7 +26,10 @@ const (
 )
 
 // Machine is the running one.
-type Machine struct{}
+type Machine struct {
+	// Panic is after how long a kernel that gives up after a soft-reboot reboots.
+	Panic time.Duration
+}
 
 // with calls fn with a connection of its own: what is seldom asked needs none that stays.
 func with(ctx context.Context, fn func(*dbus.Conn) error) error {

@@ -30,6 +30,12 @@ func (s Screen) Reboot(r bus.Reboot) string {
 	if r.Waits != "" {
 		words += " It waits: " + plain(r.Waits) + "."
 	}
+	switch r.Method {
+	case bus.RebootSoft:
+		words += " It is a soft-reboot, of user space only: " + plain(r.Why) + "."
+	case bus.RebootFull:
+		words += " It is a full reboot: " + plain(r.Why) + "."
+	}
 	if r.Deadline != nil {
 		words += " At the latest " + s.coming(*r.Deadline) + "."
 	}

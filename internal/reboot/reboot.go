@@ -35,6 +35,10 @@ type Host interface {
 	Tell(ctx context.Context, words string) error
 	// Reboot begins an orderly reboot.
 	Reboot(context.Context) error
+	// Soft says why the machine cannot begin another root without a new kernel, nil where it can.
+	Soft(context.Context) error
+	// SoftReboot begins user space anew in a subvolume of the root's file system; the kernel stays.
+	SoftReboot(ctx context.Context, subvolume uint64) error
 }
 
 // Fleet grants slots, of which there are fewer than machines. Both may be asked again.
@@ -46,7 +50,7 @@ type Fleet interface {
 // Config is what a Keeper needs.
 type Config struct {
 	Path      string // of the request
-	BootID    string
+	BootID    string // of the kernel and the root: a soft-reboot keeps the kernel
 	MachineID string
 	Calendar  window.Calendar
 	Sessions  bool          // wait until nobody is logged in
@@ -54,6 +58,10 @@ type Config struct {
 	Deadline  time.Duration // of requests by window; 0 is none
 	Notice    time.Duration // to people, before it takes place
 	Host      Host
+	// Method is bus.RebootAuto, bus.RebootFull or bus.RebootNone.
+	Method string
+	// SameKernel is the subvolume of what boots next where that needs no other kernel, else an error that says why it does.
+	SameKernel func() (subvolume uint64, err error)
 	// Fleet grants slots to reboot in, nil where nobody is asked. A slot is kept until Steady says that this boot is good.
 	Fleet  Fleet
 	Steady func() bool
@@ -87,6 +95,7 @@ type request struct {
 	When      string     `json:"when"`
 	At        *time.Time `json:"at,omitempty"`
 	Deadline  *time.Time `json:"deadline,omitempty"`
+	Method    string     `json:"method,omitempty"` // that was asked for, "" for the configured one
 }
 
 // How long it takes until somebody who waits is looked at again: nobody tells
@@ -134,10 +143,11 @@ func (k *Keeper) forget() error {
 }
 
 // Ask asks for a reboot. Where one is asked for already, the earlier time
-// counts, and both reasons are kept.
-func (k *Keeper) Ask(when string, at time.Time, by, reason string) error {
+// counts, and both reasons are kept. method "" is the configured one; where
+// that is none, nothing is asked for.
+func (k *Keeper) Ask(ctx context.Context, when string, at time.Time, method, by, reason string) error {
 	now := k.Now()
-	q := request{BootID: k.BootID, Requested: now, By: by, When: when, Reasons: []string{}}
+	q := request{BootID: k.BootID, Requested: now, By: by, When: when, Reasons: []string{}, Method: method}
 	switch when {
 	case bus.RebootNow:
 	case bus.RebootAt:
@@ -156,6 +166,9 @@ func (k *Keeper) Ask(when string, at time.Time, by, reason string) error {
 	default:
 		return fmt.Errorf("%w: a reboot is asked for %s, %s or in a %s, not %q", fault.ErrInvalidArgument, bus.RebootNow, bus.RebootAt, bus.RebootWindow, when)
 	}
+	if again, err := k.methodOf(ctx, &q); err != nil || again == bus.RebootNone {
+		return err
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if before := k.request; before != nil {
@@ -165,6 +178,9 @@ func (k *Keeper) Ask(when string, at time.Time, by, reason string) error {
 		}
 		if before.Deadline != nil {
 			q.Deadline = before.Deadline
+		}
+		if q.Method == "" {
+			q.Method = before.Method
 		}
 	}
 	if reason != "" && !slices.Contains(q.Reasons, reason) {
@@ -205,16 +221,17 @@ func (k *Keeper) Cancel(by string) error {
 }
 
 // Status is the request that there is, nil for none.
-func (k *Keeper) Status() *bus.Reboot {
+func (k *Keeper) Status(ctx context.Context) *bus.Reboot {
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	q := k.request
+	q, waits := k.request, k.waits
+	k.mu.Unlock()
 	if q == nil {
 		return nil
 	}
+	_, method, why := k.way(ctx, q)
 	return &bus.Reboot{
 		Requested: q.Requested, By: q.By, Reasons: q.Reasons, When: q.When, At: q.At, Deadline: q.Deadline,
-		Next: k.next(*q, k.Now()), Waits: k.waits,
+		Next: k.next(*q, k.Now()), Waits: waits, Method: method, Why: why,
 	}
 }
 
@@ -346,9 +363,7 @@ func (k *Keeper) look(ctx context.Context) time.Duration {
 		return again // somebody may have come while the server was asked
 	}
 	k.mark(q, func() { k.began, k.waits = now, "" })
-	k.Log.Info("rebooting", "asked", q.Requested, "by", q.By, "reasons", q.Reasons)
-	k.Soon(now, "rebooting now")
-	if err := k.Host.Reboot(ctx); err != nil {
+	if err := k.begin(ctx, q, now); err != nil {
 		k.Log.Error("the machine does not reboot", "error", err)
 		k.mark(q, func() { k.began, k.waits = time.Time{}, err.Error() })
 		return patience

@@ -29,6 +29,23 @@ type machine struct {
 	reboots    int
 	keeper     *Keeper
 	config     Config
+
+	other  error // why what boots next takes another kernel
+	noSoft error // why the machine cannot begin another root without one
+	broken error // what becomes of a soft-reboot
+	soft   []uint64
+}
+
+// errOther is how what boots next differs, unless a test says otherwise.
+var errOther = errors.New("the kernel changes from 1 to 2")
+
+func (m *machine) Soft(context.Context) error { return m.noSoft }
+func (m *machine) SoftReboot(_ context.Context, subvolume uint64) error {
+	if m.broken == nil {
+		m.reboots++
+		m.soft = append(m.soft, subvolume)
+	}
+	return m.broken
 }
 
 func (m *machine) People(context.Context) ([]string, error)     { return m.people, nil }
@@ -47,11 +64,12 @@ func (m *machine) Reboot(context.Context) error {
 // newMachine has a window every night from 03:00 for two hours, and a clock that
 // shows the first of June at noon.
 func newMachine(t testing.TB, dir string) *machine {
-	m := &machine{t: t, now: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}
+	m := &machine{t: t, now: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC), other: errOther}
 	m.config = Config{
 		Path: filepath.Join(dir, "reboot.json"), BootID: "this", MachineID: "0123", Sessions: true, Notice: time.Minute,
 		Calendar: window.Calendar{{Start: 3 * time.Hour, Length: 2 * time.Hour, Zone: time.UTC}},
-		Host:     m, AtWork: func() string { return m.work }, Soon: func(time.Time, string) {}, Now: func() time.Time { return m.now }, Log: slog.New(slog.DiscardHandler),
+		Method:   bus.RebootAuto, SameKernel: func() (uint64, error) { return 300, m.other },
+		Host: m, AtWork: func() string { return m.work }, Soon: func(time.Time, string) {}, Now: func() time.Time { return m.now }, Log: slog.New(slog.DiscardHandler),
 	}
 	m.keeper = New(m.config)
 	return m
@@ -59,7 +77,7 @@ func newMachine(t testing.TB, dir string) *machine {
 
 func (m *machine) ask(when string, at time.Time) {
 	m.t.Helper()
-	if err := m.keeper.Ask(when, at, "root", "an update"); err != nil {
+	if err := m.keeper.Ask(context.Background(), when, at, "", "root", "an update"); err != nil {
 		m.t.Fatal(err)
 	}
 }
@@ -130,7 +148,7 @@ func TestNobodyIsDisturbed(t *testing.T) {
 		if m.until(clock(2, 4, 0)) {
 			t.Fatalf("%s: it rebooted at %s", what, m.now)
 		}
-		if st := m.keeper.Status(); st == nil || st.Waits != what {
+		if st := m.keeper.Status(t.Context()); st == nil || st.Waits != what {
 			t.Errorf("%s: the status is %+v", what, st)
 		}
 		if m.people != nil && (len(m.told) != 1 || !strings.Contains(m.told[0], "an update")) {
@@ -138,7 +156,7 @@ func TestNobodyIsDisturbed(t *testing.T) {
 		}
 		c.end(m)
 		if !m.until(clock(2, 4, 1)) {
-			t.Errorf("%s: it does not reboot when that is over: %+v", what, m.keeper.Status())
+			t.Errorf("%s: it does not reboot when that is over: %+v", what, m.keeper.Status(t.Context()))
 		}
 	}
 	// A window that closes meanwhile is followed by the next.
@@ -155,21 +173,21 @@ func TestNobodyIsDisturbed(t *testing.T) {
 func TestARequestOutlivesTheDaemonAndNotTheBoot(t *testing.T) {
 	m := newMachine(t, t.TempDir())
 	m.ask(bus.RebootWindow, time.Time{})
-	if err := m.keeper.Ask(bus.RebootAt, clock(1, 20, 0), "alice", "a new kernel"); err != nil {
+	if err := m.keeper.Ask(t.Context(), bus.RebootAt, clock(1, 20, 0), "", "alice", "a new kernel"); err != nil {
 		t.Fatal(err)
 	}
 	// The earlier one counts, whoever came first; reasons are kept.
-	if err := m.keeper.Ask(bus.RebootWindow, time.Time{}, "bob", "an update"); err != nil {
+	if err := m.keeper.Ask(t.Context(), bus.RebootWindow, time.Time{}, "", "bob", "an update"); err != nil {
 		t.Fatal(err)
 	}
 	m.keeper = New(m.config)
-	st := m.keeper.Status()
+	st := m.keeper.Status(t.Context())
 	if st == nil || st.When != bus.RebootAt || !st.Next.Equal(clock(1, 20, 0)) || st.By != "root" || strings.Join(st.Reasons, "|") != "an update|a new kernel" {
 		t.Errorf("after the daemon: %+v", st)
 	}
 	next := m.config
 	next.BootID = "the next"
-	if st := New(next).Status(); st != nil {
+	if st := New(next).Status(t.Context()); st != nil {
 		t.Errorf("after the boot: %+v", st)
 	}
 	if _, err := os.Stat(m.config.Path); !os.IsNotExist(err) {
@@ -178,7 +196,7 @@ func TestARequestOutlivesTheDaemonAndNotTheBoot(t *testing.T) {
 	if err := os.WriteFile(m.config.Path, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if st := New(m.config).Status(); st != nil {
+	if st := New(m.config).Status(t.Context()); st != nil {
 		t.Errorf("of a damaged file: %+v", st)
 	}
 }
@@ -201,8 +219,8 @@ func TestARebootThatFailsIsTriedAgain(t *testing.T) {
 	m := newMachine(t, t.TempDir())
 	m.fails = errors.New("no logind")
 	m.ask(bus.RebootNow, time.Time{})
-	if m.until(clock(1, 12, 5)) || m.keeper.Status().Waits != "no logind" {
-		t.Errorf("the status is %+v", m.keeper.Status())
+	if m.until(clock(1, 12, 5)) || m.keeper.Status(t.Context()).Waits != "no logind" {
+		t.Errorf("the status is %+v", m.keeper.Status(t.Context()))
 	}
 	m.fails = nil
 	if !m.until(clock(1, 12, 8)) {
@@ -224,7 +242,7 @@ func TestARebootThatFailsIsTriedAgain(t *testing.T) {
 func TestWrongTimesAreRefused(t *testing.T) {
 	m := newMachine(t, t.TempDir())
 	for when, at := range map[string]time.Time{bus.RebootAt: m.now, "at ": m.now.Add(400 * 24 * time.Hour), "tomorrow": {}, "": {}} {
-		if err := m.keeper.Ask(strings.TrimSpace(when), at, "root", ""); !errors.Is(err, fault.ErrInvalidArgument) {
+		if err := m.keeper.Ask(t.Context(), strings.TrimSpace(when), at, "", "root", ""); !errors.Is(err, fault.ErrInvalidArgument) {
 			t.Errorf("%q at %s: %v", when, at, err)
 		}
 	}

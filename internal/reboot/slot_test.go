@@ -30,8 +30,8 @@ func TestASlotIsKeptFromTheRebootToTheGoodBoot(t *testing.T) {
 	held := func() string { return strings.Join(server.Held("workers"), " ") }
 	server.Take("workers", "another")
 	m.ask(bus.RebootWindow, time.Time{})
-	if m.until(clock(2, 3, 10)) || !strings.Contains(m.keeper.Status().Waits, "slot") && !strings.Contains(m.keeper.Status().Waits, "all_slots_full") {
-		t.Fatalf("without a slot: %d reboots, %+v", m.reboots, m.keeper.Status())
+	if m.until(clock(2, 3, 10)) || !strings.Contains(m.keeper.Status(t.Context()).Waits, "slot") && !strings.Contains(m.keeper.Status(t.Context()).Waits, "all_slots_full") {
+		t.Fatalf("without a slot: %d reboots, %+v", m.reboots, m.keeper.Status(t.Context()))
 	}
 	server.Free("workers")
 	if !m.until(clock(2, 3, 30)) || held() != "me" {

@@ -191,7 +191,7 @@ func (b *bench) judged() bus.Assessment {
 
 func (b *bench) status() bus.Status {
 	b.Helper()
-	st, err := b.u.Status()
+	st, err := b.u.Status(b.Context())
 	b.must(err)
 	return st
 }

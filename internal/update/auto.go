@@ -53,7 +53,7 @@ func (u *Updater) Auto(ctx context.Context, actor record.Actor) (bus.Auto, error
 	}
 	if doc.Result == bus.AutoStaged && doc.Policy == bus.AutoApply && u.Reboots != nil {
 		var asked bus.RebootStatus
-		if asked, err = u.AskReboot(bus.RebootWindow, u.Now(), actor, autoMessage); err == nil {
+		if asked, err = u.AskReboot(ctx, bus.RebootWindow, u.Now(), "", actor, autoMessage); err == nil {
 			doc.Reboot = asked.Reboot
 		}
 	}

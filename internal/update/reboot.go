@@ -3,6 +3,7 @@
 package update
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -13,10 +14,10 @@ import (
 
 // Reboots keeps the reboot that is asked for.
 type Reboots interface {
-	Ask(when string, at time.Time, by, reason string) error
+	Ask(ctx context.Context, when string, at time.Time, method, by, reason string) error
 	Cancel(by string) error
-	Status() *bus.Reboot // nil for none
-	Pending() bool       // there is something to be done yet
+	Status(context.Context) *bus.Reboot // nil for none
+	Pending() bool                      // there is something to be done yet
 }
 
 // rebooting is where reboots are kept; only what runs here can be rebooted.
@@ -27,8 +28,10 @@ func (u *Updater) rebooting() (Reboots, error) {
 	return u.Reboots, nil
 }
 
-// AskReboot asks for a reboot: now, at a time, or in a window.
-func (u *Updater) AskReboot(when string, at time.Time, actor record.Actor, reason string) (bus.RebootStatus, error) {
+// AskReboot asks for a reboot: now, at a time, or in a window. Where the machine
+// is not to be rebooted by us, and method does not say otherwise, the mark says
+// that somebody has to.
+func (u *Updater) AskReboot(ctx context.Context, when string, at time.Time, method string, actor record.Actor, reason string) (bus.RebootStatus, error) {
 	if err := u.configured(); err != nil {
 		return bus.RebootStatus{}, err
 	}
@@ -36,10 +39,16 @@ func (u *Updater) AskReboot(when string, at time.Time, actor record.Actor, reaso
 	if err != nil {
 		return bus.RebootStatus{}, err
 	}
-	if err := r.Ask(when, at, actorName(actor), reason); err != nil {
+	if err := r.Ask(ctx, when, at, method, actorName(actor), reason); err != nil {
 		return bus.RebootStatus{}, err
 	}
-	return bus.RebootStatus{Reboot: r.Status()}, nil
+	if method == "" && u.Config.Reboot.Method == bus.RebootNone {
+		if err := u.markAsked(reason); err != nil {
+			return bus.RebootStatus{}, err
+		}
+		return bus.RebootStatus{Marked: bus.RebootMark}, nil
+	}
+	return bus.RebootStatus{Reboot: r.Status(ctx)}, nil
 }
 
 // CancelReboot takes the request back.
@@ -52,11 +61,11 @@ func (u *Updater) CancelReboot(actor record.Actor) error {
 }
 
 // Reboot is the one that is asked for, if there is one.
-func (u *Updater) Reboot() bus.RebootStatus {
+func (u *Updater) Reboot(ctx context.Context) bus.RebootStatus {
 	if u.Reboots == nil {
 		return bus.RebootStatus{}
 	}
-	return bus.RebootStatus{Reboot: u.Reboots.Status()}
+	return bus.RebootStatus{Reboot: u.Reboots.Status(ctx)}
 }
 
 // RebootPending reports that the daemon has to stay for a reboot, or for what is left of one.

@@ -47,6 +47,7 @@ func (u *Updater) Resume(ctx context.Context) error {
 	u.trouble(u.noteRepair(nil, append(done, boot...)), "what was repaired could not be recorded")
 	u.takeReserve()
 	u.printHead()
+	u.markPending()
 	return nil
 }
 

@@ -4,6 +4,7 @@
 package update
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -176,7 +177,7 @@ func (u *Updater) latestGood(except *snapshot.Number) (good, error) {
 }
 
 // Status answers "what runs, what boots next, what is going on".
-func (u *Updater) Status() (bus.Status, error) {
+func (u *Updater) Status(ctx context.Context) (bus.Status, error) {
 	r, err := u.roles()
 	if err != nil {
 		return bus.Status{}, err
@@ -200,7 +201,7 @@ func (u *Updater) Status() (bus.Status, error) {
 	if t := u.Current(); t != nil {
 		st.Transaction = t.describe()
 	}
-	st.Reboot = u.Reboot().Reboot
+	st.Reboot = u.Reboot(ctx).Reboot
 	st.EtcConflicts = u.etcConflicts(r)
 	st.Warnings = append(st.Warnings, conflictWarnings(st.EtcConflicts)...)
 	st.Warnings = append(st.Warnings, u.standingTroubles()...)

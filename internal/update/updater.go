@@ -46,6 +46,8 @@ type Deps struct {
 	Self string
 	// BootID identifies the running boot (/proc/sys/kernel/random/boot_id).
 	BootID string
+	// RebootMark is the file that says that the machine has to be rebooted, "" where another system than the running one is served.
+	RebootMark string
 	// CommandLine is the kernel's that Root was booted with, "" where that is not known.
 	CommandLine string
 	// Damage says what was wrong with the journal that was set aside, "" where none was.
@@ -382,6 +384,7 @@ func (u *Updater) Close() {
 func (u *Updater) notify(e Event) {
 	if e.Kind == TransactionFinished || e.Kind == SnapshotsChanged {
 		u.printHead()
+		u.markPending()
 	}
 	if u.Notify != nil {
 		u.Notify(e)

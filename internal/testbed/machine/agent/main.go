@@ -73,7 +73,8 @@ func thisBoot() (*wire.Boot, error) {
 		return nil, err
 	}
 	return &wire.Boot{
-		ID: strings.TrimSpace(string(id)), CommandLine: strings.TrimSpace(string(line)),
+		// A soft-reboot keeps the kernel and its id.
+		ID: strings.TrimSpace(string(id)) + " " + root, CommandLine: strings.TrimSpace(string(line)),
 		Kernel: strings.TrimSpace(string(release)), Root: root,
 	}, nil
 }
