@@ -244,6 +244,11 @@ func (c *Client) CancelReboot(ctx context.Context) error {
 	return c.manager(ctx, "CancelReboot", []any{options{}})
 }
 
+// Metrics answers the state in numbers.
+func (c *Client) Metrics(ctx context.Context) (doc Metrics, err error) {
+	return doc, c.text(ctx, "Metrics", &doc)
+}
+
 // RebootStatus answers which reboot is asked for.
 func (c *Client) RebootStatus(ctx context.Context) (doc RebootStatus, err error) {
 	return doc, c.text(ctx, "RebootStatus", &doc)

@@ -64,6 +64,8 @@ type (
 	Assessment = bus.Assessment
 	// Auto is what came of an unattended update.
 	Auto = bus.Auto
+	// Metrics is the state in numbers.
+	Metrics = bus.Metrics
 	// RebootStatus is the reboot that is asked for, if there is one.
 	RebootStatus = bus.RebootStatus
 	GC           = bus.GC

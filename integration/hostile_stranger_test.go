@@ -20,7 +20,7 @@ import (
 var forEverybody = []string{
 	bus.ManagerInterface + ".Status", bus.ManagerInterface + ".List", bus.ManagerInterface + ".Show", bus.ManagerInterface + ".Log",
 	bus.ManagerInterface + ".Tree", bus.ManagerInterface + ".Blame", bus.ManagerInterface + ".Diff", bus.ManagerInterface + ".Verify",
-	bus.ManagerInterface + ".PackageList", bus.ManagerInterface + ".PackageNames", bus.ManagerInterface + ".RebootStatus", bus.ManagerInterface + ".Config", bus.ManagerInterface + ".Doctor", bus.ManagerInterface + ".Etc",
+	bus.ManagerInterface + ".PackageList", bus.ManagerInterface + ".PackageNames", bus.ManagerInterface + ".RebootStatus", bus.ManagerInterface + ".Metrics", bus.ManagerInterface + ".Config", bus.ManagerInterface + ".Doctor", bus.ManagerInterface + ".Etc",
 	bus.IntrospectInterface + ".Introspect", bus.PeerInterface + ".Ping", bus.PeerInterface + ".GetMachineId",
 	bus.PropertiesInterface + ".Get", bus.PropertiesInterface + ".GetAll", bus.PropertiesInterface + ".Set", // which no property takes
 	bus.ObjectsInterface + ".GetManagedObjects",

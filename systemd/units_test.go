@@ -278,8 +278,8 @@ func TestPresetEnablesWhatCanBeEnabled(t *testing.T) {
 		}
 		if strings.Contains(string(text), "\n[Install]\n") && !strings.HasSuffix(unit, ".go") {
 			does := "enable "
-			if unit == "txupd-auto.timer" {
-				does = "disable " // nobody's system is updated by itself unless somebody wants it
+			if unit == "txupd-auto.timer" || unit == "txupd-metrics.socket" {
+				does = "disable " // nobody's system is updated or watched by itself unless somebody wants it
 			}
 			want = append(want, does+unit)
 		}

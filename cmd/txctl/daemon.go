@@ -49,6 +49,7 @@ type daemon interface {
 	Reboot(ctx context.Context, when string, at time.Time, method, reason string) (bus.RebootStatus, error)
 	CancelReboot(context.Context) error
 	RebootStatus(context.Context) (bus.RebootStatus, error)
+	Metrics(context.Context) (bus.Metrics, error)
 	Watch(context.Context, func(bus.Event)) error
 	WhileBusy(ctx context.Context, try func() error, busy func(error)) error
 	Close() error

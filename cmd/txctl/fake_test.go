@@ -20,6 +20,7 @@ import (
 	"github.com/txupd/txupd/client"
 	"github.com/txupd/txupd/internal/bus"
 	"github.com/txupd/txupd/internal/fault"
+	"github.com/txupd/txupd/internal/metrics"
 	"github.com/txupd/txupd/pkg/journal/record"
 )
 
@@ -265,6 +266,10 @@ func (f *fake) CancelReboot(context.Context) error {
 
 func (f *fake) RebootStatus(context.Context) (bus.RebootStatus, error) {
 	return bus.RebootStatus{}, nil
+}
+
+func (f *fake) Metrics(context.Context) (bus.Metrics, error) {
+	return bus.Metrics{Families: []metrics.Family{{Name: "txupd_warnings", Help: "How many.", Samples: []metrics.Sample{{Labels: map[string]string{}, Value: 2}}}}}, f.refuse
 }
 
 func (f *fake) GC(_ context.Context, dryRun bool) (bus.GC, error) {

@@ -87,7 +87,7 @@ func groupsOf(c *cobra.Command) []helpGroup {
 			{"Look back", []string{"log", "blame", "output", "replay", "grep", "verify", "journal"}},
 			{"Go back, keep and delete", []string{"rollback", "boot-once", "pin", "unpin", "delete", "gc"}},
 			{"Write down", []string{"note", "tag"}},
-			{"This machine", []string{"reboot", "setup", "doctor", "config"}},
+			{"This machine", []string{"reboot", "setup", "doctor", "config", "metrics"}},
 		}
 	}
 	rest := helpGroup{Title: "Verbs", Verbs: []string{}}

@@ -74,7 +74,7 @@ func (a *app) root() *cobra.Command {
 		a.beginCommand(), a.execCommand(), a.commitCommand(), a.discardCommand(),
 		a.listCommand(), a.treeCommand(), a.showCommand(), a.logCommand(), a.diffCommand(), a.blameCommand(), a.etcCommand(),
 		a.noteCommand(), a.tagCommand(), a.pinCommand(), a.unpinCommand(), a.outputCommand(), a.replayCommand(), a.grepCommand(),
-		a.verifyCommand(), a.watchCommand(), a.journalCommand(), a.rollbackCommand(), a.bootOnceCommand(), a.deleteCommand(), a.gcCommand(), a.autoCommand(), a.rebootCommand(), a.doctorCommand(), a.setupCommand(), a.configCommand(), a.versionCommand(), a.completionCommand())
+		a.verifyCommand(), a.watchCommand(), a.journalCommand(), a.rollbackCommand(), a.bootOnceCommand(), a.deleteCommand(), a.gcCommand(), a.autoCommand(), a.rebootCommand(), a.metricsCommand(), a.doctorCommand(), a.setupCommand(), a.configCommand(), a.versionCommand(), a.completionCommand())
 	root.CompletionOptions.DisableDefaultCmd = true // ours is in completion.go
 	root.SetHelpCommand(a.helpCommand())
 	a.helpIn(root)

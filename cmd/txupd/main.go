@@ -36,6 +36,8 @@ func main() {
 			os.Exit(assess(rest, os.Stdout, os.Stderr))
 		case "state":
 			os.Exit(state(rest, os.Stdout, os.Stderr))
+		case "metrics":
+			os.Exit(metricsServer(rest, os.Stderr))
 		case "journal":
 			os.Exit(journalVerb(rest, os.Stdin, os.Stdout, os.Stderr))
 		}

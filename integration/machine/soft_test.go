@@ -67,6 +67,16 @@ func TestASoftReboot(t *testing.T) {
 	if got := s.must("sh", "-c", mark+"; findmnt /run/nextroot || true"); got != "" {
 		t.Errorf("left over is %q", got)
 	}
+	// The numbers say so, over the socket and to others than root.
+	s.must("systemctl", "start", "txupd-metrics.socket")
+	for _, ask := range []string{"txctl metrics", `perl -MIO::Socket::UNIX -e '$s=IO::Socket::UNIX->new(Peer=>"/run/txupd/metrics.sock") or die $!; print $s "GET /metrics HTTP/1.0\r\n\r\n"; print <$s>'`} {
+		got := s.must("su", "-s", "/bin/sh", "-c", ask, "nobody")
+		for _, want := range []string{fmt.Sprintf("txupd_snapshot_number{role=\"booted\"} %d\n", n), "txupd_booted_verdict{verdict=\"good\"} 1\n", "txupd_reboot_required 0\n"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s does not say %q:\n%s", ask, want, got)
+			}
+		}
+	}
 	// The loader comes to the same root.
 	s.reboot()
 	s.consistent(n)

@@ -23,6 +23,9 @@ const (
 	AutoMetered   = "metered" // the network costs money: nothing was done
 )
 
+// AutoResults are all of them.
+var AutoResults = []string{AutoCurrent, AutoAvailable, AutoHeld, AutoStaged, AutoFailed, AutoMetered}
+
 // Auto is the document of `auto`.
 type Auto struct {
 	Time   time.Time `json:"time"`
@@ -38,6 +41,8 @@ type Auto struct {
 	Message string `json:"message"`
 	// Failures is how many runs in a row failed.
 	Failures int `json:"failures"`
+	// LastSuccess is when the last one began that looked for updates, and found none or did with them what the policy says; null where there was none.
+	LastSuccess *time.Time `json:"last_success"`
 	// Reboot is the one that is asked for.
 	Reboot *Reboot `json:"reboot"`
 }

@@ -148,6 +148,11 @@ const ManagerXML = standardXML + `
   <method name="CancelReboot">
    <arg name="options" type="a{sv}" direction="in"/>
   </method>
+  <!-- Metrics answers a JSON document: the state in numbers. -->
+  <method name="Metrics">
+   <arg name="options" type="a{sv}" direction="in"/>
+   <arg name="json" type="s" direction="out"/>
+  </method>
   <!-- RebootStatus answers a JSON document: the reboot that is asked for, when it takes place and what keeps it. -->
   <method name="RebootStatus">
    <arg name="options" type="a{sv}" direction="in"/>

@@ -39,7 +39,7 @@ func TestWhatNeedsNoAuthorisation(t *testing.T) {
 		}
 	}
 	slices.Sort(open)
-	want := []string{"Blame", "Config", "Diff", "Doctor", "Etc", "List", "Log", "PackageList", "PackageNames", "RebootStatus", "Show", "Status", "Tree", "Verify"}
+	want := []string{"Blame", "Config", "Diff", "Doctor", "Etc", "List", "Log", "Metrics", "PackageList", "PackageNames", "RebootStatus", "Show", "Status", "Tree", "Verify"}
 	if d := cmp.Diff(want, open); d != "" {
 		t.Errorf("open to everybody (-want +got):\n%s", d)
 	}

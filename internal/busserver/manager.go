@@ -62,6 +62,7 @@ func (s *Server) managerMethods() map[string]method {
 		"Reboot":       {right: right{action: polkit.Reboot, does: "reboot the machine"}, changes: true, options: []string{bus.OptMessage, bus.OptMethod}, run: s.reboot},
 		"CancelReboot": {right: right{action: polkit.Reboot, does: "take back a reboot"}, changes: true, run: s.cancelReboot},
 		"RebootStatus": {run: func(c *call) ([]any, error) { return jsonText(s.updater.Reboot(c.ctx), nil) }},
+		"Metrics":      {run: func(c *call) ([]any, error) { return jsonText(s.metrics(c)) }},
 		"Status":       {run: func(c *call) ([]any, error) { return jsonText(s.updater.Status(c.ctx)) }},
 		"List":         {run: func(*call) ([]any, error) { return jsonText(s.updater.List()) }},
 		"Show":         {run: s.show},
@@ -367,6 +368,11 @@ func (s *Server) reboot(c *call) ([]any, error) {
 	}
 	method := option[string](c.options, bus.OptMethod)
 	return jsonText(s.updater.AskReboot(c.ctx, c.args[0].(string), time.Unix(c.args[1].(int64), 0), method, actor, reason))
+}
+
+func (s *Server) metrics(c *call) (bus.Metrics, error) {
+	families, err := s.updater.Metrics(c.ctx)
+	return bus.Metrics{Families: families}, err
 }
 
 func (s *Server) cancelReboot(c *call) ([]any, error) {

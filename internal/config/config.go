@@ -6,6 +6,8 @@ package config
 import (
 	"errors"
 	"fmt"
+	"path"
+	"strings"
 	"time"
 
 	"github.com/txupd/txupd/internal/fleetlock"
@@ -36,6 +38,7 @@ type Config struct {
 	GC       GC
 	Auto     Auto
 	Reboot   Reboot
+	Metrics  Metrics
 	// FleetLock is a server that is asked before a reboot.
 	FleetLock FleetLock
 
@@ -103,6 +106,11 @@ type Reboot struct {
 	Notice   time.Duration // to those who are logged in
 }
 
+// Metrics is the section [metrics].
+type Metrics struct {
+	Textfile string // "" for none
+}
+
 // FleetLock is the section [fleetlock].
 type FleetLock struct {
 	URL   string // "" for none
@@ -166,6 +174,11 @@ func (c *Config) settings() []setting {
 			"a reboot that waits for a window takes place so long after it was asked for in any case, whoever is logged in; \"0s\" for never"),
 		duration("reboot.notice", &c.Reboot.Notice, time.Minute, 0, time.Hour,
 			"how long before a reboot those who are logged in are told"),
+		text("metrics.textfile", &c.Metrics.Textfile, "", `an absolute path that ends in ".prom", or ""`,
+			func(v string) bool {
+				return v == "" || path.IsAbs(v) && path.Clean(v) == v && strings.HasSuffix(v, ".prom") && !strings.ContainsRune(v, 0)
+			},
+			"the file that metrics are written to after each change, in the text format of Prometheus, for the textfile collector of node_exporter; none where empty"),
 		text("fleetlock.url", &c.FleetLock.URL, "", `the address of a server such as "https://locks.example.com", or ""`,
 			func(v string) bool { return v == "" || fleetlock.Check(v, "any") == nil },
 			"the FleetLock server that is asked for a slot before a reboot, so that not all machines reboot at once; none where empty"),

@@ -126,6 +126,7 @@ func TestLaterFilesWinKeyByKey(t *testing.T) {
 		"fleetlock.group":          `"default" default`,
 		"auto.policy":              `"stage" default`,
 		"auto.metered":             "false default",
+		"metrics.textfile":         `"" default`,
 		"reboot.method":            `"auto" default`,
 		"reboot.window":            "[] default",
 		"reboot.sessions":          "true default",
@@ -312,6 +313,8 @@ func drawn(t *rapid.T, key string) string {
 		return literal(rapid.StringMatching(`[a-zA-Z0-9.-]{1,9}`).Draw(t, key))
 	case "auto.policy":
 		return literal(rapid.SampledFrom([]string{"check", "stage", "apply"}).Draw(t, key))
+	case "metrics.textfile":
+		return literal(rapid.SampledFrom([]string{"", "/var/lib/node_exporter/txupd.prom"}).Draw(t, key))
 	case "reboot.method":
 		return literal(rapid.SampledFrom([]string{"auto", "reboot", "none"}).Draw(t, key))
 	case "reboot.window":

@@ -128,11 +128,16 @@ func version(c record.PackageChange) string { return c.Name + "\x00" + c.Arch + 
 
 // keepAuto keeps what came of it, and prints one summary.
 func (u *Updater) keepAuto(doc bus.Auto) error {
+	last, err := u.lastAuto()
+	if err != nil || last == nil {
+		last = &bus.Auto{}
+	}
+	doc.LastSuccess = last.LastSuccess
+	if succeeded(doc.Result) {
+		doc.LastSuccess = &doc.Time
+	}
 	if doc.Result == bus.AutoFailed {
-		doc.Failures = 1
-		if last, err := u.lastAuto(); err == nil && last != nil {
-			doc.Failures += last.Failures
-		}
+		doc.Failures = last.Failures + 1
 	}
 	doc.Reboot = nil // it has a file of its own
 	log := u.Log.Info
@@ -140,7 +145,9 @@ func (u *Updater) keepAuto(doc bus.Auto) error {
 		log = u.Log.Warn
 	}
 	log("unattended update", "result", doc.Result, "policy", doc.Policy, "packages", len(doc.Packages), "failures", doc.Failures, "message", doc.Message)
-	return u.note(autoKey, doc)
+	err = u.note(autoKey, doc)
+	u.publishMetrics()
+	return err
 }
 
 // lastAuto is what came of the last one, nil where there was none.

@@ -43,7 +43,7 @@ func (u *Updater) tryMark() error {
 		if string(text) == words {
 			return nil
 		}
-		return atomicfile.Write(u.RebootMark, []byte(words))
+		return atomicfile.Publish(u.RebootMark, []byte(words))
 	case !pending && mine:
 		return os.Remove(u.RebootMark)
 	}
@@ -59,7 +59,7 @@ func (u *Updater) markAsked(reason string) error {
 	if reason != "" {
 		words += ": " + strings.Join(strings.Fields(reason), " ")
 	}
-	if err := atomicfile.Write(u.RebootMark, []byte(words+" ***\n")); err != nil {
+	if err := atomicfile.Publish(u.RebootMark, []byte(words+" ***\n")); err != nil {
 		return fmt.Errorf("it cannot be marked that a reboot is needed: %w", err)
 	}
 	return nil

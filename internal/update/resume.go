@@ -48,6 +48,7 @@ func (u *Updater) Resume(ctx context.Context) error {
 	u.takeReserve()
 	u.printHead()
 	u.markPending()
+	u.publishMetrics()
 	return nil
 }
 

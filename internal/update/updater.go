@@ -386,6 +386,9 @@ func (u *Updater) notify(e Event) {
 		u.printHead()
 		u.markPending()
 	}
+	if slices.Contains([]EventKind{TransactionBegan, TransactionFinished, SnapshotsChanged}, e.Kind) {
+		u.publishMetrics()
+	}
 	if u.Notify != nil {
 		u.Notify(e)
 	}
