@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,6 +129,57 @@ func (s *system) night(day int) {
 	s.t.Fatalf("the timer did not fire: %s", s.must("systemctl", "status", "--no-pager", "txupd-auto.timer"))
 }
 
+// locks is where the FleetLock server keeps what it was asked: no root is part of it.
+const locks = "/boot/efi/locks"
+
+// lockServer starts a FleetLock server in every boot. Another machine has its only slot.
+func (s *system) lockServer() {
+	s.t.Helper()
+	program, err := os.ReadFile("testdata/fleetlockd")
+	s.check(err)
+	s.check(s.vm.WriteFile(s.context(), "/usr/local/bin/fleetlockd", program, 0o755))
+	s.check(s.vm.WriteFile(s.context(), "/etc/systemd/system/fleetlockd.service",
+		[]byte("[Unit]\nRequiresMountsFor="+locks+"\n[Service]\nExecStart=/usr/local/bin/fleetlockd "+locks+"\n[Install]\nWantedBy=multi-user.target\n"), 0o644))
+	s.check(s.vm.WriteFile(s.context(), locks, []byte("pre-reboot another-one 200 /elsewhere\n"), 0o644))
+	s.must("systemctl", "daemon-reload")
+	s.must("systemctl", "enable", "--now", "fleetlockd")
+}
+
+// slots are what we asked the server for and got, as "pre-reboot 3" in snapshot 3.
+func (s *system) slots() []string {
+	s.t.Helper()
+	var got []string
+	for line := range strings.Lines(s.must("cat", locks)) {
+		fields := strings.Fields(line)
+		if len(fields) != 4 || fields[1] == "another-one" || fields[2] == "409" {
+			continue
+		}
+		if fields[2] != "200" {
+			s.t.Errorf("the server was asked %q", line)
+		}
+		number := strings.TrimSuffix(strings.TrimPrefix(fields[3], "/@snapshots/"), "/snapshot")
+		if line = fields[0] + " " + number; len(got) == 0 || got[len(got)-1] != line { // both may be asked again
+			got = append(got, line)
+		}
+	}
+	return got
+}
+
+// released waits until the slot was given back, and expects what was asked for until then.
+func (s *system) released(want ...string) {
+	s.t.Helper()
+	var got []string
+	for range 60 {
+		if got = s.slots(); len(got) >= len(want) {
+			break
+		}
+		time.Sleep(time.Second)
+	}
+	if !slices.Equal(got, want) {
+		s.t.Errorf("the server granted %q, not %q", got, want)
+	}
+}
+
 // TestNights: a good one, with somebody who works late; a bad one, after which
 // the machine is back; one on which nothing is taken; and one with a fix.
 func TestNights(t *testing.T) {
@@ -137,7 +189,9 @@ func TestNights(t *testing.T) {
 	s.check(s.vm.WriteFile(s.context(), "/etc/txupd/health.d/required.d/50-service", []byte("#!/bin/sh\n! cat /usr/share/service/broken\n"), 0o755))
 	// The clock of the machine is set back by each boot, which is no night that was missed.
 	s.check(s.vm.WriteFile(s.context(), "/etc/systemd/system/txupd-auto.timer.d/exactly.conf", []byte("[Timer]\nRandomizedDelaySec=0\nPersistent=no\n"), 0o644))
-	s.configure("[auto]\npolicy = \"apply\"\n[reboot]\nmethod = \"reboot\"\nspread = \"0s\"\n[[reboot.window]]\nstart = \"03:00\"\nlength = \"2h\"\nzone = \"UTC\"\n")
+	s.configure("[auto]\npolicy = \"apply\"\n[reboot]\nmethod = \"reboot\"\nspread = \"0s\"\n[[reboot.window]]\nstart = \"03:00\"\nlength = \"2h\"\nzone = \"UTC\"\n" +
+		"[fleetlock]\nurl = \"http://127.0.0.1:8000\"\ngroup = \"workers\"\n")
+	s.lockServer()
 	s.publish("1.0")
 	s.must("apt-get", "update")
 	s.must("txctl", "pkg", "add", "service")
@@ -158,8 +212,14 @@ func TestNights(t *testing.T) {
 	s.must("date", "--utc", "--set", "2027-06-01 03:00:00")
 	s.waits("logged in: alice")
 	s.must("systemctl", "stop", "alice")
+	s.waits("all_slots_full")
+	s.released() // and there was none while alice was waited for
+	s.must("sh", "-c", ": >"+locks)
+	s.must("systemctl", "restart", "fleetlockd")
 	s.wait(good)
 	s.judged()
+	granted := []string{fmt.Sprintf("pre-reboot %d", first), fmt.Sprintf("steady-state %d", good)}
+	s.released(granted...)
 	if st := s.status(); st.Booted.Number != good || st.LastGood == nil || st.LastGood.Number != good || st.Reboot != nil {
 		t.Errorf("after the good night: %+v", st)
 	}
@@ -174,6 +234,8 @@ func TestNights(t *testing.T) {
 	s.wait(bad)
 	s.wait(good)
 	s.judged()
+	// The bad boot kept it from the others.
+	s.released(append(granted, fmt.Sprintf("pre-reboot %d", good), fmt.Sprintf("steady-state %d", good))...)
 	if rec := s.show(bad); rec.Verdict != record.Bad {
 		t.Errorf("the verdict on the bad night is %s", rec.Verdict)
 	}

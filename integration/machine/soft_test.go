@@ -41,6 +41,11 @@ func TestASoftReboot(t *testing.T) {
 	}
 	s.must("sh", "-c", "echo edited >/etc/edited-before")
 	s.must("txctl", "reboot", "--in", "2h")
+	s.must("txctl", "boot-once", "0")
+	if r := document[bus.RebootStatus](s, "reboot", "--status").Reboot; r == nil || r.Method != bus.RebootFull || !strings.Contains(r.Why, "boot snapshot 0 once") {
+		t.Errorf("with another one to be booted once, asked for is %+v", r)
+	}
+	s.must("txctl", "boot-once", "--cancel")
 	if r := document[bus.RebootStatus](s, "reboot", "--status").Reboot; r == nil || r.Method != bus.RebootSoft || r.Why == "" {
 		t.Errorf("asked for is %+v", r)
 	}

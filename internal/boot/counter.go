@@ -143,6 +143,28 @@ func (b *Boot) Once(number *uint64) error {
 	})
 }
 
+// OnceIs is the snapshot that the next boot alone is of, nil if there is none.
+func (b *Boot) OnceIs() (*uint64, error) {
+	s, err := b.look(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	if s.usesSystemdBoot() {
+		return s.entryOnceIs()
+	}
+	env, err := s.environment()
+	if err != nil || env == nil {
+		return nil, err
+	}
+	value, _ := env.Get(grubcfg.OnceVariable)
+	number, err := strconv.ParseUint(value, 10, 64)
+	if err != nil {
+		return nil, nil // none, or one that GRUB ignores
+	}
+	return &number, nil
+}
+
 // canBootOnce refuses what the menu on disk would not heed.
 func (s *site) canBootOnce(number uint64) error {
 	if !s.usesGRUB() || s.grub.relative {

@@ -1,14 +1,10 @@
 package boot
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/txupd/txupd/pkg/grubcfg"
 )
 
 // FreezeAndHang freezes the file system of dir, says so and who would thaw it, and never thaws it.
@@ -48,26 +44,4 @@ func WithGRUB(old, point, uuid string) string { return string(withGRUB([]byte(ol
 func IsOwnEntry(file string) bool {
 	_, ours := parseEntryName(file)
 	return ours
-}
-
-// OnceIs is the snapshot that the next boot alone is of, nil if there is none.
-func (b *Boot) OnceIs() (*uint64, error) {
-	s, err := b.look(context.Background())
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
-	if s.usesSystemdBoot() {
-		return s.entryOnceIs()
-	}
-	env, err := s.environment()
-	if err != nil || env == nil {
-		return nil, err
-	}
-	value, _ := env.Get(grubcfg.OnceVariable)
-	number, err := strconv.ParseUint(value, 10, 64)
-	if err != nil {
-		return nil, nil // none, or one that GRUB ignores
-	}
-	return &number, nil
 }

@@ -55,3 +55,16 @@ func TestTheBuildOfAKernel(t *testing.T) {
 		t.Errorf("what runs is %+v (%v)", b, err)
 	}
 }
+
+// FuzzParseBuild: a kernel comes from a snapshot, which anybody may have filled.
+func FuzzParseBuild(f *testing.F) {
+	f.Add(image("6.12.48 (a@b) #1 SMP"))
+	f.Add(image("6.12.48 (a@b) ")[:0x40f])
+	f.Add([]byte("HdrS"))
+	f.Fuzz(func(t *testing.T, head []byte) {
+		b, ok := parseBuild(head)
+		if ok && (b.Release == "" || b.Version == "" || !strings.Contains(string(head), b.Release+" (") || !strings.Contains(string(head), ") "+b.Version)) {
+			t.Errorf("read %+v", b)
+		}
+	})
+}

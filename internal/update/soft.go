@@ -23,6 +23,12 @@ func (u *Updater) SameKernel() (subvolume uint64, err error) {
 	if !ok {
 		return 0, fmt.Errorf("snapshot %d, which runs, also boots next", r.booted.number)
 	}
+	if once, err := u.Boot.OnceIs(); err != nil || once != nil {
+		if err == nil {
+			err = fmt.Errorf("the boot loader is to boot snapshot %d once", *once)
+		}
+		return 0, err
+	}
 	if v.rec.BootEntry == nil || u.CommandLine == "" {
 		return 0, fmt.Errorf("with which kernel command line snapshot %d boots is the boot loader's", v.number)
 	}
