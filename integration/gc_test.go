@@ -134,7 +134,7 @@ func TestManyGoWhileOthersWork(t *testing.T) {
 		}
 	}
 	s := newSystem(t, options{prepare: snapperConfig})
-	const stay = 10
+	stay := max(10, all-100)
 	s.configure(fmt.Sprintf("[gc]\nautomatic = false\nleast = 1\nmost = %d\nfree-percent = 0\n", stay))
 	var made []uint64
 	for range all {
