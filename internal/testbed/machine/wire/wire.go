@@ -40,7 +40,7 @@ type Request struct {
 
 // Boot is a boot that reached user space.
 type Boot struct {
-	ID          string `json:"id"`
+	ID          string `json:"id"`           // of the kernel's boot, and Root
 	Kernel      string `json:"kernel"`       // uname -r
 	CommandLine string `json:"command_line"` // /proc/cmdline
 	Root        string `json:"root"`         // the subvolume mounted at /, as mountinfo has it
