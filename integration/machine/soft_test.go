@@ -95,6 +95,15 @@ func TestASoftReboot(t *testing.T) {
 	full := s.rebootBy(bus.RebootAuto)
 	s.consistent(m)
 	t.Logf("until everything was started: %.1f s by a soft-reboot, %.1f s by a full one, %.2f of it", soft.Seconds(), full.Seconds(), soft.Seconds()/full.Seconds())
+
+	// Where it is left to others, they find the mark, and nothing else happens.
+	s.configure("[reboot]\nmethod = \"none\"\n")
+	if out := s.must("txctl", "reboot", "--now", "-m", "by hand"); !strings.Contains(out, bus.RebootMark) {
+		t.Errorf("it is said: %s", out)
+	}
+	if got := s.must("sh", "-c", mark); !strings.Contains(got, "a reboot is asked for: by hand") || s.status().Reboot != nil {
+		t.Errorf("the mark says %q", got)
+	}
 }
 
 // TestASoftRebootThatFailsIsLeft: an init that ends, and one that cannot be
