@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,20 +21,23 @@ import (
 )
 
 // clock is one that somebody sets. It has no monotonic reading, like one that a
-// record was read with.
-type clock struct{ now time.Time }
+// record was read with. Housekeeping reads it beside the test.
+type clock struct{ at atomic.Pointer[time.Time] }
+
+func (c *clock) now() time.Time { return *c.at.Load() }
 
 func (c *clock) set(text string) {
 	at, err := time.Parse("2006-01-02 15:04", text)
 	if err != nil {
 		panic(err)
 	}
-	c.now = at.UTC()
+	at = at.UTC()
+	c.at.Store(&at)
 }
 
 // at makes the bench go by a clock from now on.
 func (b *bench) at(c *clock) {
-	b.clock = func() time.Time { return c.now }
+	b.clock = c.now
 	b.stop()
 	b.start()
 }
@@ -75,7 +79,7 @@ func TestTheClockGoesBackBetweenTransactions(t *testing.T) {
 		t.Errorf("pending is %+v, want %d", st.Pending, second)
 	}
 	// What is asked for by time is told by what the clock said then.
-	recs, err := b.u.Records(update.LogRequest{Until: c.now.Add(time.Hour)})
+	recs, err := b.u.Records(update.LogRequest{Until: c.now().Add(time.Hour)})
 	b.must(err)
 	if len(recs) != 1 || recs[0].Number != uint64(second) {
 		t.Errorf("recorded until 1970: %+v", recs)
