@@ -38,7 +38,8 @@ func Hooked(grubCfg []byte) bool {
 			first := i == 0 || strings.Contains(" ; then else { ", " "+words[i-1]+" ")
 			if first && (word == "source" || word == ".") && i+1 < len(words) {
 				file := strings.NewReplacer(`"`, "", "'", "").Replace(words[i+1])
-				if path.Base(file) == MenuName {
+				// Quotes stand around the name, not within it: one there may be what begins a text.
+				if path.Base(file) == MenuName && strings.Contains(words[i+1], MenuName) {
 					return true
 				}
 			}

@@ -35,6 +35,7 @@ func TestHooked(t *testing.T) {
 		"# source txupd.cfg":                  false,
 		"source custom.cfg # txupd.cfg":       false,
 		"source nottxupd.cfg":                 false,
+		". txup'd.cfg":                        false,
 		"source txupd.cfg.old":                false,
 		"echo source txupd.cfg":               false,
 		"### BEGIN /etc/grub.d/09_txupd ###":  false,

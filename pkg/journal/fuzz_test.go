@@ -245,7 +245,7 @@ func FuzzPattern(f *testing.F) {
 		if len(path) > 200 || strings.Count(text, "*")+strings.Count(text, "?") > 12 {
 			return // the plain matcher is slow
 		}
-		if got, want := p.Match(path), selects(strings.TrimRight(text, "/"), path); got != want {
+		if got, want := p.Match(path), selects(strings.TrimRight(text, "/"), path, p.glob != nil); got != want {
 			t.Errorf("%q selects %q: %v", text, path, got)
 		}
 		if p.Match(path) && !isBelow([]byte(path), p.Below()) {
@@ -272,12 +272,21 @@ func FuzzPattern(f *testing.F) {
 }
 
 // selects is the glob by the book: it fits the path, or a directory above it.
-func selects(glob, path string) bool {
-	if fits([]rune(glob), []rune(path)) {
+func selects(glob, path string, wild bool) bool {
+	chars := func(s string) []rune { return []rune(s) }
+	if !wild { // byte for byte: a name need not be UTF-8
+		chars = func(s string) (all []rune) {
+			for _, b := range []byte(s) {
+				all = append(all, rune(b))
+			}
+			return all
+		}
+	}
+	if fits(chars(glob), chars(path)) {
 		return true
 	}
 	for i := range path {
-		if path[i] == '/' && fits([]rune(glob), []rune(path[:i])) {
+		if path[i] == '/' && fits(chars(glob), chars(path[:i])) {
 			return true
 		}
 	}
